@@ -1,0 +1,56 @@
+"""What every recurrent layer promises: one step that is the equations, one fast pass over time that agrees with it.
+
+Legend: B batch, T time, I input width, H hidden units, G gates of the cell.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+State = tuple[Tensor, ...]
+"""What a layer remembers; every tensor batch-first, (B, H)."""
+
+
+class Cell(nn.Module, ABC):
+    """One recurrent layer with torch's parameter names, shapes and start values.
+
+    Source of the start values: uniform in +-1/sqrt(H), as torch.nn.LSTM.
+    """
+
+    gates: ClassVar[int]
+    """Blocks of H rows in each weight."""
+
+    memories: ClassVar[int]
+    """Tensors in the state."""
+
+    def __init__(self, inputs: int, hidden: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.inputs, self.hidden = inputs, hidden
+        rows, bound = self.gates * hidden, 1 / math.sqrt(hidden)
+        for name, shape in (
+            ("weight_ih", (rows, inputs)), ("weight_hh", (rows, hidden)), ("bias_ih", (rows,)), ("bias_hh", (rows,)),
+        ):  # fmt: skip
+            start = torch.empty(shape).uniform_(-bound, bound, generator=generator)
+            self.register_parameter(name, nn.Parameter(start))
+
+    def initial_state(self, batch: int) -> State:
+        """The state before the first input: zeros, `memories` times (B, H)."""
+        like = self.get_parameter("weight_hh")
+        return tuple(like.new_zeros(batch, self.hidden) for _ in range(self.memories))
+
+    @abstractmethod
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """One step in time: (B, I) -> (B, H) and the new state. The equations, the truth."""
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """Many steps: (B, T, I) -> (B, T, H) and the last state; loops over `step` unless a cell has a faster way."""
+        outputs = []
+        for moment in x.unbind(1):
+            output, state = self.step(moment, state)
+            outputs.append(output)
+        return torch.stack(outputs, dim=1), state

@@ -1,0 +1,246 @@
+"""Every setting there is, one frozen dataclass a concern, checked when made; knows no text, no network, no file layout.
+
+A field left at None has not been chosen: `recipe` fills it from the text at hand and the time there is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import NoneType
+from typing import Any, ClassVar, TypeVar, get_args, get_type_hints
+
+from fabula.errors import UsageError
+
+UNITS = ("symbols", "words", "subwords", "chars", "bytes")
+CELLS = ("lstm", "gru")
+OPTIMIZERS = ("adamw", "rmsprop", "sgd")
+SIZES: Mapping[str, Mapping[str, int]] = {
+    "tiny": {"layers": 1, "hidden": 128},
+    "small": {"layers": 1, "hidden": 512},
+    "medium": {"layers": 2, "hidden": 512},
+    "large": {"layers": 2, "hidden": 1024},
+}
+"""The one dial: what `--size` stands for."""
+
+
+def setting(
+    default: Any,
+    about: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] | None = None,
+) -> Any:
+    """A dataclass field with its meaning and its bounds (both inclusive), the source of checks, help and docs."""
+    return dataclasses.field(
+        default=default, metadata={"about": about, "low": low, "high": high, "choices": choices}
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """Base of the settings; checks each field against its type, bounds and choices."""
+
+    name: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        hints = get_type_hints(type(self))
+        for field in dataclasses.fields(self):
+            label = f"{self.name}.{field.name}"
+            value = _checked(label, getattr(self, field.name), hints[field.name], field.metadata)
+            object.__setattr__(self, field.name, value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextConfig(Section):
+    """How files become stories and stories become units."""
+
+    name: ClassVar[str] = "text"
+    unit: str = setting("auto", "what the network reads and writes", choices=("auto", *UNITS))
+    vocabulary: int | None = setting(None, "most units to know (words, subwords)", low=257, high=1_000_000)
+    encoding: str | None = setting(None, "encoding of the text files; detected when not given")
+    stories: str = setting(
+        "auto",
+        "where stories begin and end",
+        choices=("auto", "file", "title", "separator", "endoftext", "field", "whole"),
+    )
+    field: str | None = setting(None, "field or column that holds the text in .jsonl and .csv")
+    held_out: float = setting(0.05, "share of the stories kept aside to measure on", low=0.0, high=0.5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig(Section):
+    """The shape of the network."""
+
+    name: ClassVar[str] = "model"
+    cell: str = setting("lstm", "kind of recurrent cell", choices=CELLS)
+    layers: int | None = setting(None, "recurrent layers on top of each other", low=1, high=16)
+    hidden: int | None = setting(None, "units in each layer", low=1, high=16_384)
+    embedding: int | None = setting(None, "width of the word vectors", low=1, high=16_384)
+    tied: bool | None = setting(None, "output layer shares its weights with the word vectors")
+    dropout: float | None = setting(None, "share of activations silenced while learning", low=0.0, high=0.9)
+    window: int = setting(0, "units seen before each prediction; 0 carries the state without limit", low=0, high=4096)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig(Section):
+    """How the network learns."""
+
+    name: ClassVar[str] = "training"
+    seed: int = setting(1, "number that fixes every random choice", low=0, high=2**63 - 1)
+    time: float | None = setting(None, "seconds from the start of the program to its end", low=1.0, high=10**8)
+    epochs: float | None = setting(None, "times the whole text is read", low=0.01, high=10**6)
+    steps: int | None = setting(None, "updates of the weights", low=1, high=10**12)
+    optimizer: str = setting("adamw", "rule of the updates", choices=OPTIMIZERS)
+    lr: float | None = setting(None, "learning rate at its highest", low=0.0, high=1000.0)
+    warmup: float = setting(0.02, "share of the run in which the learning rate rises", low=0.0, high=1.0)
+    decay: str = setting("cosine", "how the learning rate falls afterwards", choices=("cosine", "linear", "none"))
+    weight_decay: float = setting(0.0, "pull of the weights towards zero (AdamW)", low=0.0, high=10.0)
+    clip: float = setting(1.0, "longest gradient allowed; 0 for no limit", low=0.0, high=10**6)
+    batch: int | None = setting(None, "parallel lanes of text", low=1, high=65_536)
+    length: int | None = setting(None, "units per lane between two updates", low=1, high=65_536)
+    precision: str = setting("auto", "number format of the products", choices=("auto", "fp32", "bf16"))
+    threads: int | None = setting(None, "CPU threads; all cores when not given", low=1, high=1024)
+    evaluations: int = setting(10, "times to measure and to tell a story on the way", low=1, high=10_000)
+    patience: int = setting(3, "measurements without a gain before stopping early; 0 never stops", low=0, high=10_000)
+    vectors: str | None = setting(None, "file of pretrained word vectors, or `train` for word2vec on this text")
+    freeze_vectors: bool = setting(False, "keep the pretrained word vectors as they came")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingConfig(Section):
+    """How the next unit is chosen from its probabilities."""
+
+    name: ClassVar[str] = "sampling"
+    temperature: float = setting(0.8, "1 as learned, lower is safer, 0 always takes the likeliest", low=0.0, high=100.0)
+    top_k: int = setting(0, "keep only the k likeliest; 0 keeps all", low=0, high=10**9)
+    top_p: float = setting(1.0, "keep the likeliest that together reach this probability", low=0.0, high=1.0)
+    min_p: float = setting(0.0, "keep those at least this fraction as likely as the likeliest", low=0.0, high=1.0)
+    repetition_penalty: float = setting(1.0, "above 1 makes what was said lately less likely", low=0.01, high=100.0)
+    seed: int = setting(1, "number that fixes every random choice", low=0, high=2**63 - 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """All sections together: what `training.toml` holds."""
+
+    text: TextConfig = dataclasses.field(default_factory=TextConfig)
+    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)
+    sampling: SamplingConfig = dataclasses.field(default_factory=SamplingConfig)
+
+
+SECTIONS: Mapping[str, type[Section]] = {
+    "text": TextConfig, "model": ModelConfig, "training": TrainingConfig, "sampling": SamplingConfig,
+}  # fmt: skip
+
+S = TypeVar("S", bound=Section)
+Layer = Mapping[str, Mapping[str, Any]]
+"""One source of settings: section -> field -> value; only what it says, nothing else."""
+
+
+def _checked(label: str, value: Any, hint: Any, rules: Mapping[str, Any]) -> Any:
+    """`value` as the field's type, or a one-line UsageError that names the field."""
+    kinds = get_args(hint) or (hint,)
+    if value is None:
+        if NoneType in kinds:
+            return None
+        raise UsageError(f"{label} must be given")
+    kind = next(k for k in kinds if k is not NoneType)
+    if isinstance(value, str) and kind is not str:
+        value = _parsed(label, value, kind)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if type(value) is not kind:
+        raise UsageError(f"{label} must be {_NAMES[kind]}, got {value!r}")
+    low, high, choices = rules["low"], rules["high"], rules["choices"]
+    if choices and value not in choices:
+        raise UsageError(f"{label} must be one of {', '.join(choices)}, got {value!r}")
+    if (low is not None and not value >= low) or (high is not None and not value <= high):
+        raise UsageError(f"{label} must be between {low:g} and {high:g}, got {value!r}")
+    return value
+
+
+_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+_BOOLS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+
+def _parsed(label: str, value: str, kind: type) -> Any:
+    """A value that came as text (from a flag or the environment)."""
+    try:
+        return _BOOLS[value.lower()] if kind is bool else kind(value)
+    except (ValueError, KeyError):
+        raise UsageError(f"{label} must be {_NAMES[kind]}, got {value!r}") from None
+
+
+def resolve(*layers: Layer) -> Settings:
+    """Settings from several sources; a later one overrules an earlier one.
+
+    >>> resolve({"training": {"lr": 0.1}}, {"training": {"lr": "0.002"}}).training.lr
+    0.002
+    """
+    merged: dict[str, dict[str, Any]] = {name: {} for name in SECTIONS}
+    for layer in layers:
+        for section, fields in layer.items():
+            if section not in SECTIONS:
+                raise UsageError(f"unknown section {section!r}: sections are {', '.join(SECTIONS)}")
+            if not isinstance(fields, Mapping):
+                raise UsageError(f"[{section}] must be a table of settings, got {fields!r}")
+            known = {field.name for field in dataclasses.fields(SECTIONS[section])}
+            for field, value in fields.items():
+                if field not in known:
+                    raise UsageError(f"unknown setting {section}.{field}: {section} has {', '.join(sorted(known))}")
+                merged[section][field] = value
+    return Settings(**{name: kind(**merged[name]) for name, kind in SECTIONS.items()})  # pyrefly: ignore
+
+
+def from_assignments(assignments: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    """`("training.lr=0.002",)` as a layer of settings."""
+    layer: dict[str, dict[str, Any]] = {}
+    for text in assignments:
+        key, equals, value = text.partition("=")
+        section, dot, field = key.strip().partition(".")
+        if not (equals and dot):
+            raise UsageError(f"--set must look like training.lr=0.002, got {text!r}")
+        layer.setdefault(section, {})[field] = value.strip()
+    return layer
+
+
+def from_environment(environment: Mapping[str, str] = os.environ) -> dict[str, dict[str, Any]]:
+    """`FABULA_TRAINING_LR=0.002` and the like as a layer of settings."""
+    layer: dict[str, dict[str, Any]] = {}
+    for section, kind in SECTIONS.items():
+        for field in dataclasses.fields(kind):
+            value = environment.get(f"FABULA_{section}_{field.name}".upper())
+            if value is not None:
+                layer.setdefault(section, {})[field.name] = value
+    return layer
+
+
+def from_toml(path: Path) -> dict[str, Any]:
+    """The layer of settings in a TOML file; errors: UsageError when it is missing or not TOML."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"cannot read settings from {path}: {error}") from None
+
+
+def to_toml(settings: Settings) -> str:
+    """The settings as TOML, each with its meaning; what is not chosen is left out."""
+    lines: list[str] = []
+    for section in SECTIONS:
+        values = getattr(settings, section)
+        lines.append(f"[{section}]")
+        for field in dataclasses.fields(values):
+            value = getattr(values, field.name)
+            if value is not None:
+                text = json.dumps(value, ensure_ascii=False) if isinstance(value, str) else str(value).lower()
+                lines.append(f"{field.name} = {text}  # {field.metadata['about']}")
+        lines.append("")
+    return "\n".join(lines)

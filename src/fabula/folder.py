@@ -1,0 +1,322 @@
+"""The model folder: write, verify, read, and its checkpoints; the only file that knows where a model's files lie.
+
+    my-stories/
+      config.json  tokenizer.json  model.safetensors      what the network is
+      training.toml                                        resolved settings; `fabula train --config` repeats the run
+      metrics.jsonl  samples.jsonl                         every evaluation, every story told on the way
+      README.md                                            the model card, for people
+      checkpoints/step-000000001200/                       to go on exactly; safe to delete
+      manifest.json                                        format version, size and SHA-256 of every file; written last
+
+No pickle anywhere: tensors are safetensors, everything else is text. Every write goes to a temporary sibling, is synced,
+and is then renamed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+import stat
+import struct
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fabula import config as settings_of
+from fabula.config import Settings
+from fabula.engine import check_weights
+from fabula.errors import FabulaError, FolderError
+from fabula.tokens import Tokenizer
+from fabula.tokens import from_json as tokenizer_from_json
+from fabula.version import __version__
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+NETWORK = ("config.json", "tokenizer.json", "model.safetensors")
+OURS = frozenset({*NETWORK, MANIFEST, "training.toml", "metrics.jsonl", "samples.jsonl", "README.md", "checkpoints", "tensorboard"})
+KEEP = 2
+"""Checkpoints kept; an older one goes only when a newer one has been read back."""
+
+Weights = Mapping[str, NDArray[np.float32]]
+_HEADER_LIMIT = 16 << 20
+_TEXT_LIMIT = 256 << 20
+_DTYPES = {"F32": 4, "I64": 8}
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network as read from its folder."""
+
+    settings: Settings
+    tokenizer: Tokenizer
+    weights: dict[str, NDArray[np.float32]]
+    about: dict[str, Any]
+    """Facts of the training: name, bits per byte, accuracy, size of the text."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Everything a training needs to go on."""
+
+    step: int
+    tensors: dict[str, NDArray[Any]]
+    state: dict[str, Any]
+
+
+# --- claiming a folder ---------------------------------------------------------------------------------------------
+
+
+def claim(path: Path, *, force: bool) -> None:
+    """Make the folder of a new run ready; errors: FolderError when something stands there and `force` is not given.
+
+    With `force` an older model stays readable until the new one is complete; its checkpoints and logs go at once.
+    Only folders that hold nothing but fabula's own files are ever touched.
+    """
+    if path.is_symlink() or (path.exists() and not path.is_dir()):
+        raise FolderError(f"output must be a folder, but {str(path)!r} is something else: choose another with -o")
+    if path.is_dir():
+        foreign = sorted(entry.name for entry in path.iterdir() if entry.name not in OURS)
+        if foreign:
+            raise FolderError(f"{str(path)!r} holds other files ({foreign[0]!r}): choose another folder with -o")
+        if any(path.iterdir()) and not force:
+            raise FolderError(
+                f"{str(path)!r} exists: --resume {str(path)!r} goes on with it, --force starts anew, -o names another"
+            )
+        shutil.rmtree(path / "checkpoints", ignore_errors=True)
+        for name in ("metrics.jsonl", "samples.jsonl"):
+            (path / name).unlink(missing_ok=True)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FolderError(f"cannot make the folder {str(path)!r}: {error.strerror}") from None
+
+
+def append(path: Path, name: str, record: Mapping[str, Any]) -> None:
+    """Add one line to `metrics.jsonl` or `samples.jsonl`."""
+    with (path / name).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(record, ensure_ascii=False) + "\n")
+
+
+# --- the model -----------------------------------------------------------------------------------------------------
+
+
+def write_model(
+    path: Path, *, settings: Settings, tokenizer: Tokenizer, weights: Weights, about: Mapping[str, Any], card: str
+) -> None:
+    """Write the network and everything said about it; the manifest comes last and makes it whole."""
+    from safetensors.numpy import save  # noqa: PLC0415 - reading a model's header needs no safetensors
+
+    described = {
+        "format": FORMAT,
+        "fabula": __version__,
+        "vocabulary": tokenizer.size,
+        "model": _chosen(settings.model),
+        "sampling": _chosen(settings.sampling),
+        "about": dict(about),
+    }
+    files = {
+        "model.safetensors": save(dict(weights)),
+        "tokenizer.json": _json(tokenizer.to_json()),
+        "config.json": _json(described),
+        "training.toml": settings_of.to_toml(settings).encode(),
+        "README.md": card.encode(),
+    }
+    for name, data in files.items():
+        _write(path / name, data)
+    for name in ("metrics.jsonl", "samples.jsonl"):
+        if (path / name).exists():
+            files[name] = (path / name).read_bytes()
+    _write(path / MANIFEST, _json({"format": FORMAT, "files": {name: _digest(data) for name, data in files.items()}}))
+
+
+def read_model(path: str | Path) -> Model:
+    """Read and verify a model; errors: FolderError, one line, before anything large is allocated."""
+    folder = Path(path)
+    if not (folder / MANIFEST).is_file() or (folder / MANIFEST).is_symlink():
+        if latest_step(folder) is not None:
+            raise FolderError(f"{str(path)!r} is an unfinished training: fabula train --resume {str(path)!r} goes on with it")
+        what = "holds no manifest.json" if folder.is_dir() else "is not there"
+        raise FolderError(f"expected a model folder, but {str(path)!r} {what}: fabula train makes one")
+    try:
+        return _read(folder)
+    except FolderError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, FabulaError) as error:
+        reason = str(error).splitlines()[0][:80] if str(error) else type(error).__name__
+        raise FolderError(f"{str(path)!r} is damaged ({reason}): train it again or copy it anew") from None
+
+
+def _read(folder: Path) -> Model:
+    manifest = json.loads(_contents(folder / MANIFEST, _TEXT_LIMIT))
+    _expect(manifest["format"] == FORMAT, f"format {FORMAT} expected, got {manifest['format']!r}"[:80])
+    data = {}
+    for name in NETWORK:
+        listed = manifest["files"][name]
+        limit = _TEXT_LIMIT if name != "model.safetensors" else int(listed["size"])
+        data[name] = _contents(folder / name, limit)
+        _expect(_digest(data[name]) == listed, f"{name} is not what the manifest says")
+    described = json.loads(data["config.json"])
+    settings = settings_of.resolve({"model": described["model"], "sampling": described["sampling"]})
+    tokenizer = tokenizer_from_json(json.loads(data["tokenizer.json"]))
+    _expect(tokenizer.size == described["vocabulary"], "tokenizer and network have different vocabularies")
+    shapes = _header(data["model.safetensors"])
+    check_weights(settings.model, tokenizer.size, shapes)
+    weights = _tensors(data["model.safetensors"])
+    for name, tensor in weights.items():
+        _expect(bool(np.isfinite(tensor).all()), f"{name} holds NaN or infinity")
+    return Model(settings, tokenizer, weights, dict(described["about"]))
+
+
+# --- checkpoints ---------------------------------------------------------------------------------------------------
+
+
+def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write one checkpoint, whole or not at all; older ones beyond `KEEP` go after this one has been read back."""
+    from safetensors.numpy import save  # noqa: PLC0415
+
+    home = path / "checkpoints"
+    home.mkdir(parents=True, exist_ok=True)
+    final = home / f"step-{checkpoint.step:012d}"
+    if final.exists():
+        return
+    files = {"tensors.safetensors": save(checkpoint.tensors), "state.json": _json(checkpoint.state)}
+    with _sibling(final) as draft:
+        for name, data in files.items():
+            _write(draft / name, data)
+        listing = {"format": FORMAT, "files": {name: _digest(data) for name, data in files.items()}}
+        _write(draft / MANIFEST, _json(listing))
+        draft.rename(final)
+    _sync(home)
+    _verified(final)
+    for old in _steps(path)[KEEP:]:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def read_checkpoint(path: Path) -> tuple[Checkpoint | None, list[str]]:
+    """The newest checkpoint that verifies, and the names of newer ones that were skipped because they do not."""
+    skipped: list[str] = []
+    for step in _steps(path):
+        try:
+            files = _verified(step)
+            number = int(step.name.removeprefix("step-"))
+            return Checkpoint(number, _tensors(files["tensors.safetensors"]), json.loads(files["state.json"])), skipped
+        except (OSError, ValueError, KeyError, TypeError, FolderError):
+            skipped.append(step.name)
+    return None, skipped
+
+
+def latest_step(path: Path) -> str | None:
+    """Name of the newest checkpoint, verified or not; None when there is none."""
+    return next((step.name for step in _steps(path)), None)
+
+
+def _steps(path: Path) -> list[Path]:
+    """Checkpoints, newest first."""
+    return sorted((path / "checkpoints").glob("step-[0-9]*"), reverse=True)
+
+
+def _verified(step: Path) -> dict[str, bytes]:
+    """The files of a checkpoint, checked against its manifest."""
+    listing = json.loads(_contents(step / MANIFEST, _TEXT_LIMIT))["files"]
+    files = {}
+    for name in ("tensors.safetensors", "state.json"):
+        files[name] = _contents(step / name, int(listing[name]["size"]))
+        _expect(_digest(files[name]) == listing[name], f"{name} is not what the manifest says")
+    return files
+
+
+# --- bytes on the disk ---------------------------------------------------------------------------------------------
+
+
+def _chosen(section: Any) -> dict[str, Any]:
+    return {name: value for name, value in dataclasses.asdict(section).items() if value is not None}
+
+
+def _json(value: object) -> bytes:
+    return (json.dumps(value, ensure_ascii=False, indent=1) + "\n").encode()
+
+
+def _digest(data: bytes) -> dict[str, object]:
+    return {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+
+def _expect(condition: bool, otherwise: str) -> None:
+    if not condition:
+        raise FolderError(otherwise) if len(otherwise) > 200 else ValueError(otherwise)
+
+
+def _contents(path: Path, limit: int) -> bytes:
+    """A regular file's bytes, at most `limit`; never follows a link, never waits on a pipe."""
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+    with os.fdopen(handle, "rb") as file:
+        facts = os.fstat(file.fileno())
+        _expect(stat.S_ISREG(facts.st_mode), f"{path.name} is not a regular file")
+        _expect(facts.st_size <= limit, f"{path.name} is larger than expected")
+        return file.read(limit + 1)
+
+
+def _header(data: bytes) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Names, types and shapes of the tensors in a safetensors file, read without allocating any of them."""
+    (size,) = struct.unpack_from("<Q", data)
+    _expect(size <= min(_HEADER_LIMIT, len(data) - 8), "model.safetensors has no sound header")
+    header = json.loads(data[8 : 8 + size])
+    header.pop("__metadata__", None)
+    return {name: (entry["dtype"], tuple(entry["shape"])) for name, entry in header.items()}
+
+
+def _tensors(data: bytes) -> dict[str, NDArray[Any]]:
+    from safetensors import SafetensorError  # noqa: PLC0415
+    from safetensors.numpy import load  # noqa: PLC0415
+
+    for dtype, _ in _header(data).values():
+        _expect(dtype in _DTYPES, f"tensors of type {dtype!r} are not expected"[:80])
+    try:
+        return load(data)
+    except SafetensorError as error:
+        raise ValueError(str(error)) from None
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Replace a file by way of a synced temporary sibling."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with draft.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+    _sync(path.parent)
+
+
+@contextmanager
+def _sibling(final: Path) -> Iterator[Path]:
+    """A temporary folder beside `final`; what is left of it at the end goes."""
+    draft = final.with_name(f".{final.name}.{os.getpid()}")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir()
+    try:
+        yield draft
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _sync(folder: Path) -> None:
+    """Make renames in a folder last; a no-op where folders cannot be synced."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,76 @@
+"""The network: ids -> word vectors -> cells -> head, state in and state out; knows nothing of text or of learning.
+
+Legend: B batch, T time, E embedding width, H hidden units, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from fabula.cells import CELLS, Cell, State
+from fabula.config import ModelConfig
+from fabula.heads import FullHead, TiedHead
+
+
+class LanguageModel(nn.Module):
+    """A recurrent language model over V units, by a ModelConfig whose fields are all chosen."""
+
+    def __init__(self, config: ModelConfig, vocabulary: int, generator: torch.Generator) -> None:
+        super().__init__()
+        assert config.layers and config.hidden and config.embedding and config.dropout is not None
+        self.config, self.vocabulary = config, vocabulary
+        self.embedding = nn.Module()
+        spread = config.embedding**-0.5 if config.tied else 1.0
+        start = torch.empty(vocabulary, config.embedding).normal_(0, spread, generator=generator)
+        self.embedding.weight = nn.Parameter(start)
+        kind = CELLS[config.cell]
+        widths = [config.embedding] + [config.hidden] * (config.layers - 1)
+        self.cells = nn.ModuleList(kind(width, config.hidden, generator) for width in widths)
+        head = TiedHead if config.tied else FullHead
+        self.head = head(config.hidden, config.embedding, vocabulary, generator)
+
+    @property
+    def layers(self) -> list[Cell]:
+        """The cells, lowest first."""
+        return [cell for cell in self.cells if isinstance(cell, Cell)]
+
+    def initial_state(self, batch: int) -> State:
+        """The zero state of all layers: `memories` tensors (B, H) a layer, lowest layer first."""
+        return tuple(memory for cell in self.layers for memory in cell.initial_state(batch))
+
+    def forward(self, ids: Tensor, state: State, noise: torch.Generator | None = None) -> tuple[Tensor, State]:
+        """Hidden states of the last layer: ids (B, T) -> (B, T, H) and the new state.
+
+        `noise` switches dropout on: one mask a sequence, the same for all its moments (Gal and Ghahramani 2016).
+        """
+        x = functional.embedding(ids, self.embedding.get_parameter("weight"))  # (B, T, E)
+        x = self._drop(x, noise)
+        states: list[Tensor] = []
+        for index, cell in enumerate(self.layers):
+            own = state[index * cell.memories : (index + 1) * cell.memories]
+            x, own = cell(x, own)  # (B, T, H)
+            x = self._drop(x, noise)
+            states.extend(own)
+        return x, tuple(states)
+
+    def loss(
+        self, ids: Tensor, targets: Tensor, state: State, noise: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor, State]:
+        """Nats and hits of every prediction: (B, T), (B, T) -> (B, T), (B, T) bool, state.
+
+        With `targets` of shape (B, 1) only the last moment is judged, as the article's fixed window asks.
+        """
+        hidden, state = self(ids, state, noise)
+        judged = hidden[:, -targets.shape[1] :].reshape(targets.numel(), -1)  # (B*T, H)
+        nats, hits = self.head(judged, targets.reshape(-1), self.embedding.get_parameter("weight"))
+        return nats.view(targets.shape), hits.view(targets.shape), state
+
+    def _drop(self, x: Tensor, noise: torch.Generator | None) -> Tensor:
+        """Silence the same features at every moment of a sequence: (B, T, F) -> (B, T, F)."""
+        share = self.config.dropout
+        if noise is None or not share:
+            return x
+        mask = torch.empty(x.shape[0], 1, x.shape[2]).bernoulli_(1 - share, generator=noise).div_(1 - share)
+        return x * mask.to(x.dtype)
