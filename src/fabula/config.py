@@ -8,12 +8,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType
-from typing import Any, ClassVar, TypeVar, get_args, get_type_hints
+from typing import Any, ClassVar, TypeVar, get_args, get_origin, get_type_hints
 
 from fabula.errors import UsageError
 
@@ -36,10 +37,12 @@ def setting(
     low: float | None = None,
     high: float | None = None,
     choices: tuple[str, ...] | None = None,
+    duration: bool = False,
 ) -> Any:
     """A dataclass field with its meaning and its bounds (both inclusive), the source of checks, help and docs."""
     return dataclasses.field(
-        default=default, metadata={"about": about, "low": low, "high": high, "choices": choices}
+        default=default,
+        metadata={"about": about, "low": low, "high": high, "choices": choices, "duration": duration},
     )
 
 
@@ -71,6 +74,8 @@ class TextConfig(Section):
         choices=("auto", "file", "title", "separator", "endoftext", "field", "whole"),
     )
     field: str | None = setting(None, "field or column that holds the text in .jsonl and .csv")
+    paths: tuple[str, ...] = setting((), "files and folders to learn from")
+    held_out_paths: tuple[str, ...] = setting((), "texts of your own to measure on, in place of a share")
     held_out: float = setting(0.05, "share of the stories kept aside to measure on", low=0.0, high=0.5)
 
 
@@ -94,7 +99,7 @@ class TrainingConfig(Section):
 
     name: ClassVar[str] = "training"
     seed: int = setting(1, "number that fixes every random choice", low=0, high=2**63 - 1)
-    time: float | None = setting(None, "seconds from the start of the program to its end", low=1.0, high=10**8)
+    time: float | None = setting(None, "seconds from the start of the program to its end (60, 90s, 3m, 1h)", low=1.0, high=10**8, duration=True)
     epochs: float | None = setting(None, "times the whole text is read", low=0.01, high=10**6)
     steps: int | None = setting(None, "updates of the weights", low=1, high=10**12)
     optimizer: str = setting("adamw", "rule of the updates", choices=OPTIMIZERS)
@@ -109,6 +114,7 @@ class TrainingConfig(Section):
     threads: int | None = setting(None, "CPU threads; all cores when not given", low=1, high=1024)
     evaluations: int = setting(10, "times to measure and to tell a story on the way", low=1, high=10_000)
     patience: int = setting(3, "measurements without a gain before stopping early; 0 never stops", low=0, high=10_000)
+    checkpoint_every: float = setting(60.0, "seconds between checkpoints; 0 for none", low=0.0, high=10**8, duration=True)
     vectors: str | None = setting(None, "file of pretrained word vectors, or `train` for word2vec on this text")
     freeze_vectors: bool = setting(False, "keep the pretrained word vectors as they came")
 
@@ -147,13 +153,19 @@ Layer = Mapping[str, Mapping[str, Any]]
 
 def _checked(label: str, value: Any, hint: Any, rules: Mapping[str, Any]) -> Any:
     """`value` as the field's type, or a one-line UsageError that names the field."""
-    kinds = get_args(hint) or (hint,)
+    kinds = (tuple,) if get_origin(hint) is tuple else get_args(hint) or (hint,)
     if value is None:
         if NoneType in kinds:
             return None
         raise UsageError(f"{label} must be given")
     kind = next(k for k in kinds if k is not NoneType)
-    if isinstance(value, str) and kind is not str:
+    if kind is tuple:
+        if not (isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)):
+            raise UsageError(f"{label} must be a list of texts, got {value!r}")
+        return tuple(value)
+    if isinstance(value, str) and rules["duration"]:
+        value = seconds(value)
+    elif isinstance(value, str) and kind is not str:
         value = _parsed(label, value, kind)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
@@ -177,6 +189,18 @@ def _parsed(label: str, value: str, kind: type) -> Any:
         return _BOOLS[value.lower()] if kind is bool else kind(value)
     except (ValueError, KeyError):
         raise UsageError(f"{label} must be {_NAMES[kind]}, got {value!r}") from None
+
+
+def seconds(text: str) -> float:
+    """A length of time in seconds; errors: UsageError.
+
+    >>> seconds("90"), seconds("90s"), seconds("1.5m"), seconds("2h")
+    (90.0, 90.0, 90.0, 7200.0)
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", text.strip())
+    if not match:
+        raise UsageError(f"a time must look like 60s, 3m or 1h, got {text!r}")
+    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}[match[2]]
 
 
 def resolve(*layers: Layer) -> Settings:
@@ -240,7 +264,7 @@ def to_toml(settings: Settings) -> str:
         for field in dataclasses.fields(values):
             value = getattr(values, field.name)
             if value is not None:
-                text = json.dumps(value, ensure_ascii=False) if isinstance(value, str) else str(value).lower()
+                text = str(value).lower() if isinstance(value, int | float) else json.dumps(value, ensure_ascii=False)
                 lines.append(f"{field.name} = {text}  # {field.metadata['about']}")
         lines.append("")
     return "\n".join(lines)

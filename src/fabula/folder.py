@@ -74,29 +74,39 @@ class Checkpoint:
 # --- claiming a folder ---------------------------------------------------------------------------------------------
 
 
-def claim(path: Path, *, force: bool) -> None:
-    """Make the folder of a new run ready; errors: FolderError when something stands there and `force` is not given.
-
-    With `force` an older model stays readable until the new one is complete; its checkpoints and logs go at once.
-    Only folders that hold nothing but fabula's own files are ever touched.
-    """
+def check_claim(path: Path, *, force: bool) -> None:
+    """Make sure that a new run may use the folder, touching nothing; errors: FolderError when it stands in the way."""
     if path.is_symlink() or (path.exists() and not path.is_dir()):
         raise FolderError(f"output must be a folder, but {str(path)!r} is something else: choose another with -o")
-    if path.is_dir():
-        foreign = sorted(entry.name for entry in path.iterdir() if entry.name not in OURS)
-        if foreign:
-            raise FolderError(f"{str(path)!r} holds other files ({foreign[0]!r}): choose another folder with -o")
-        if any(path.iterdir()) and not force:
-            raise FolderError(
-                f"{str(path)!r} exists: --resume {str(path)!r} goes on with it, --force starts anew, -o names another"
-            )
-        shutil.rmtree(path / "checkpoints", ignore_errors=True)
-        for name in ("metrics.jsonl", "samples.jsonl"):
-            (path / name).unlink(missing_ok=True)
+    if not path.is_dir():
+        return
+    foreign = sorted(entry.name for entry in path.iterdir() if not _is_ours(entry.name))
+    if foreign:
+        raise FolderError(f"{str(path)!r} holds other files ({foreign[0]!r}): choose another folder with -o")
+    if any(path.iterdir()) and not force:
+        raise FolderError(
+            f"{str(path)!r} exists: --resume {str(path)!r} goes on with it, --force starts anew, -o names another"
+        )
+
+
+def claim(path: Path, *, force: bool) -> None:
+    """Make the folder of a new run.
+
+    With `force` an older model stays readable until the new one is complete; its checkpoints and logs go at once.
+    """
+    check_claim(path, force=force)
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise FolderError(f"cannot make the folder {str(path)!r}: {error.strerror}") from None
+    shutil.rmtree(path / "checkpoints", ignore_errors=True)
+    for name in ("metrics.jsonl", "samples.jsonl"):
+        (path / name).unlink(missing_ok=True)
+
+
+def _is_ours(name: str) -> bool:
+    """True for a file of ours and for a temporary sibling that a kill has left behind."""
+    return name in OURS or (name.startswith(".") and name[1:].rpartition(".")[0] in OURS)
 
 
 def append(path: Path, name: str, record: Mapping[str, Any]) -> None:
@@ -250,7 +260,7 @@ def _digest(data: bytes) -> dict[str, object]:
 
 def _expect(condition: bool, otherwise: str) -> None:
     if not condition:
-        raise FolderError(otherwise) if len(otherwise) > 200 else ValueError(otherwise)
+        raise ValueError(otherwise)
 
 
 def _contents(path: Path, limit: int) -> bytes:

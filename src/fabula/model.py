@@ -5,7 +5,9 @@ Legend: B batch, T time, E embedding width, H hidden units, V vocabulary.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -30,6 +32,13 @@ class LanguageModel(nn.Module):
         self.cells = nn.ModuleList(kind(width, config.hidden, generator) for width in widths)
         head = TiedHead if config.tied else FullHead
         self.head = head(config.hidden, config.embedding, vocabulary, generator)
+
+    def set_embedding(self, start: NDArray[np.float32], *, frozen: bool) -> None:
+        """Begin with given word vectors (V, E); `frozen` ones are never updated."""
+        weight = self.embedding.get_parameter("weight")
+        with torch.no_grad():
+            weight.copy_(torch.from_numpy(start))
+        weight.requires_grad_(not frozen)
 
     @property
     def layers(self) -> list[Cell]:
@@ -74,3 +83,22 @@ class LanguageModel(nn.Module):
             return x
         mask = torch.empty(x.shape[0], 1, x.shape[2]).bernoulli_(1 - share, generator=noise).div_(1 - share)
         return x * mask.to(x.dtype)
+
+
+class NumpyScorer:
+    """A network behind the evaluation room's `Scorer`: NumPy arrays in and out, no gradients, full precision."""
+
+    def __init__(self, model: LanguageModel) -> None:
+        self._model = model
+
+    def initial_state(self, batch: int) -> State:
+        """The zero state."""
+        return self._model.initial_state(batch)
+
+    @torch.inference_mode()
+    def score(
+        self, ids: NDArray[np.int64], targets: NDArray[np.int64], state: State
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_], State]:
+        """Nats and hits: ids (B, T), targets (B, T) or (B, 1) -> the targets' shape twice, and the state."""
+        nats, hits, state = self._model.loss(torch.from_numpy(ids), torch.from_numpy(targets), state)
+        return nats.numpy(), hits.numpy(), state

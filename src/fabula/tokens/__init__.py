@@ -2,50 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+import reprlib
+from collections.abc import Mapping, Sequence
 
-import numpy as np
-from numpy.typing import NDArray
+from fabula.errors import UsageError
+from fabula.tokens.chars import Chars
+from fabula.tokens.contract import Ids, Tokenizer, utf8
+from fabula.tokens.fields import refuse
+from fabula.tokens.octets import Bytes
+from fabula.tokens.streaming import Decoder
+from fabula.tokens.subwords import Subwords
+from fabula.tokens.symbols import Symbols
+from fabula.tokens.words import Words
 
-Ids = NDArray[np.int32]
+__all__ = ["UNITS", "Decoder", "Ids", "Tokenizer", "build", "from_json"]
+
+UNITS: dict[str, type[Tokenizer]] = {
+    "symbols": Symbols,
+    "words": Words,
+    "subwords": Subwords,
+    "chars": Chars,
+    "bytes": Bytes,
+}
 
 
-class Tokenizer(Protocol):
-    """Text to ids and back. Ids are 0 .. size-1; the last one, `end`, marks the end of a story and spells nothing."""
+def build(unit: str, texts: Sequence[str], vocabulary: int | None = None) -> Tokenizer:
+    """The unit of that name, its vocabulary learned from the training texts; `vocabulary` is the greatest size.
 
-    unit: str
-    """Name in `UNITS`."""
+    Errors: UsageError for an unknown unit or too small a vocabulary, MissingExtraError for Chinese words without ICU.
 
-    lossless: bool
-    """True when `decode(encode(text)) == text` for every text."""
+    >>> build("bytes", ["Long ago"], None).size
+    257
+    """
+    if unit not in UNITS:
+        raise UsageError(f"unit must be one of {', '.join(UNITS)}, got {reprlib.repr(unit)}")
+    for text in texts:
+        utf8(text)
+    return UNITS[unit].learn(texts, vocabulary)
 
-    @property
-    def size(self) -> int:
-        """Number of ids, `end` included."""
-        ...
 
-    @property
-    def end(self) -> int:
-        """The id that marks the end of a story: `size - 1`."""
-        ...
+def from_json(data: Mapping[str, object]) -> Tokenizer:
+    """The tokenizer that `to_json` wrote; errors: FolderError for whatever is not exactly that.
 
-    def encode(self, text: str) -> Ids:
-        """Ids of a text, shape (n,); never contains `end`."""
-        ...
-
-    def encode_many(self, texts: Sequence[str]) -> list[Ids]:
-        """Ids of many texts, on all cores where the unit can."""
-        ...
-
-    def decode(self, ids: Sequence[int] | Ids) -> str:
-        """The text of some ids; bytes that are not UTF-8 become U+FFFD."""
-        ...
-
-    def spelling(self, token: int) -> bytes:
-        """The bytes one id stands for. Joined, the spellings of an encoded text are its UTF-8 (lossless units)."""
-        ...
-
-    def to_json(self) -> dict[str, object]:
-        """What `tokenizer.json` holds: `{"unit": ..., ...}`; read back by `from_json`."""
-        ...
+    >>> from_json({"unit": "chars", "characters": "ab"}).encode("abba").tolist()
+    [0, 1, 1, 0]
+    """
+    if not isinstance(data, Mapping):
+        refuse("must be an object", type(data).__name__)
+    unit = data.get("unit")
+    if not isinstance(unit, str) or unit not in UNITS:
+        refuse(f"field unit must be one of {', '.join(UNITS)}", unit)
+    return UNITS[unit].from_json(data)

@@ -1,0 +1,40 @@
+"""The model card: a folder's README.md, said in plain words from the facts of its training; reads no files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fabula.config import Settings
+
+
+def write_card(about: Mapping[str, Any], settings: Settings) -> str:
+    """Markdown for people who find the folder."""
+    model, text = settings.model, about["learned_from"]
+    held_out = about["held_out"]
+    figure = (
+        f"{held_out['bits_per_byte']:.3f} bits per byte on {held_out['bytes']:,} bytes it never learned from"
+        if held_out
+        else "none: the whole text was learned, nothing was kept aside"
+    )
+    memory = f"the last {model.window} units" if model.window else "without limit (the state is carried)"
+    return f"""# {about["name"]}
+
+A small recurrent language model trained with fabula on one person's choice of texts.
+
+| | |
+|---|---|
+| network | {model.layers} x {model.hidden} {model.cell.upper()}, {about["parameters"]:,} parameters |
+| reads and writes | {about["unit"]} |
+| remembers | {memory} |
+| learned from | {text["words"]:,} words in {text["stories"]:,} {"story" if text["stories"] == 1 else "stories"} |
+| held-out | {figure} |
+| accuracy on the text it learned | {about["train_accuracy"]:.1%} |
+
+Write with it:
+
+    fabula write FOLDER -p "Once upon a time"
+
+It says what its texts say, in their words, and may repeat them word for word. It knows nothing of the world and should
+not be trusted with facts. `training.toml` holds every setting: `fabula train --config training.toml` repeats the run.
+"""

@@ -1,0 +1,100 @@
+"""The `fabula` command: parses, calls one public function, prints. Product on stdout, everything else on stderr.
+
+Starting it imports neither torch nor onnxruntime; each command is loaded when it is called.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+
+import cyclopts
+
+from fabula.errors import FabulaError
+from fabula.version import __version__
+
+BEGUN = time.perf_counter()
+"""When the program started: what `--time` counts from."""
+
+INTERRUPTED = 130
+
+EPILOGUE = """\
+A first story:
+
+    fabula train my-stories.txt
+    fabula write my-stories-model -p "Once upon a time"
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or input, 3 diverged, 130 interrupted (saved).
+"""
+
+app = cyclopts.App(
+    name="fabula",
+    help="Train a small LSTM on your own stories and let it write new ones.",
+    help_epilogue=EPILOGUE,
+    help_format="plaintext",
+    version=__version__,
+    version_flags=["--version", "-V"],
+    help_flags=["--help", "-h"],
+    result_action="return_value",
+)
+for name in ("train", "write", "evaluate", "inspect", "doctor"):
+    app.command(f"fabula.cli.{name}:{name}", name=name)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code and never shows a traceback without `--debug`."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given
+    try:
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+        code = app(given, exit_on_error=False, print_error=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read us has enough; keep the interpreter from complaining about it on its way out.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except cyclopts.CycloptsError as error:
+        if debug:
+            raise
+        return _failed(_sentence(error), 2, given)
+    except FabulaError as error:
+        if debug:
+            raise
+        return _failed(str(error), error.exit_code, given)
+    except MemoryError:
+        return _failed("not enough memory: try --size tiny, or less text", 1, given)
+    return code if isinstance(code, int) else 0
+
+
+def _failed(message: str, code: int, given: Sequence[str]) -> int:
+    """One line on stderr; with `--json` one object on stdout as well."""
+    line = visible(" ".join(message.split()))
+    print(f"fabula: {line}", file=sys.stderr)
+    if "--json" in given:
+        print(json.dumps({"error": line, "exit_code": code}, ensure_ascii=False))
+    return code
+
+
+def _sentence(error: cyclopts.CycloptsError) -> str:
+    """A parsing error as one line that says where help is."""
+    command = " ".join(getattr(error, "command_chain", None) or ())
+    return f"{str(error).strip().rstrip('.')}: see fabula {command + ' ' if command else ''}--help"
+
+
+def visible(text: str) -> str:
+    """Text that a terminal only shows: control characters other than line break and tab become U+FFFD.
+
+    >>> visible("a\\x1b[31mb")
+    'a\\ufffd[31mb'
+    """
+    return text.translate(_CONTROLS)
+
+
+_CONTROLS = {code: "\ufffd" for code in (*range(32), *range(127, 160)) if code not in (9, 10)}

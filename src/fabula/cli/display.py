@@ -1,0 +1,125 @@
+"""How a training looks on a terminal: a bar with the time left, a line for every measurement, the stories told."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.text import Text
+
+from fabula import cli
+from fabula.events import Began, Evaluated, Event, Saved, Stepped, Warned
+from fabula.training import Outcome
+
+REFRESH = 0.1
+"""Seconds between two looks at the bar."""
+
+
+class Display:
+    """Listens to a training; a bar only on a terminal, plain lines elsewhere, nothing when quiet."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._console = Console(file=sys.stderr, highlight=False, soft_wrap=True)
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+        self._began: Began | None = None
+        self._shown = 0.0
+        self._speed = 0.0
+        self._held_out = ""
+
+    def __enter__(self) -> Self:
+        """Start; the bar itself appears with the first step."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Take the bar away."""
+        if self._bar:
+            self._bar.stop()
+
+    def __call__(self, event: Event) -> None:
+        """Listen."""
+        if self._quiet:
+            return
+        match event:
+            case Began():
+                self._begin(event)
+            case Stepped():
+                self._step(event)
+            case Evaluated():
+                self._measure(event)
+            case Saved():
+                self._say(f"saved step {event.step:,}", "dim")
+            case Warned():
+                self._say(event.message, "yellow")
+
+    def tell(self, prompt: str, text: str) -> None:
+        """A story told on the way."""
+        if not self._quiet:
+            story = Text("  ")
+            story.append(cli.visible(prompt).replace("\n", " "), style="bold cyan")
+            story.append(cli.visible(text).replace("\n", " "), style="cyan")
+            self._console.print(story)
+
+    def conclude(self, outcome: Outcome) -> None:
+        """The last lines: what came of it and what to do next."""
+        if self._quiet:
+            return
+        held_out = outcome.held_out
+        figure = f"{held_out.bits_per_byte:.3f} bits per byte on held-out text" if held_out else (
+            f"{outcome.train_accuracy:.1%} of its own text known by heart; nothing was held out to judge it by"
+        )  # fmt: skip
+        self._say(f"{outcome.stopped}: {outcome.steps:,} steps in {outcome.seconds:.1f} s, {figure}", "bold")
+        name = str(outcome.folder)
+        if outcome.stopped == "interrupted":
+            self._say(f"saved; go on with: fabula train --resume {name}", "bold")
+        prompt = self._began.opening if self._began else "Once upon a time"
+        self._say(f'next: fabula write {name} -p "{cli.visible(prompt)}"', "bold")
+
+    def _begin(self, event: Began) -> None:
+        self._began = event
+        for note in event.notes:
+            self._say(cli.visible(note), "dim")
+        self._say(f"{event.parameters:,} parameters, {event.precision}, into {event.folder}", "dim")
+        if self._console.is_terminal:
+            columns = (TextColumn("learning"), BarColumn(), TextColumn("{task.percentage:>3.0f}% {task.fields[facts]}"))
+            self._bar = Progress(*columns, console=self._console, transient=True, auto_refresh=False)
+            self._task = self._bar.add_task("learning", total=1.0, facts="")
+            self._bar.start()
+
+    def _step(self, event: Stepped) -> None:
+        if self._bar is None or self._task is None or event.seconds - self._shown < REFRESH:
+            return
+        self._shown = event.seconds
+        left = event.seconds * (1 - event.progress) / event.progress if event.progress else 0.0
+        facts = f"loss {event.loss:.2f} {self._held_out} {_clock(left)} left"
+        self._bar.update(self._task, completed=event.progress, facts=facts, refresh=True)
+
+    def _measure(self, event: Evaluated) -> None:
+        unit = self._began.tokenizer.unit if self._began else "units"
+        parts = [f"step {event.step:>6,}", f"loss {event.loss:.3f}", f"accuracy {event.accuracy:.1%}"]
+        if event.held_out:
+            self._held_out = f"held-out {event.held_out.bits_per_byte:.3f} bits/byte"
+            parts.append(self._held_out + (" *" if event.best else ""))
+        parts += [f"{event.tokens_per_second:,.0f} {unit}/s", _clock(event.seconds)]
+        self._say("  ".join(parts))
+
+    def _say(self, line: str, style: str = "") -> None:
+        if not self._quiet:
+            self._console.print(Text(line, style=style))
+
+
+def _clock(seconds: float) -> str:
+    """Minutes and seconds: 0:07, 12:30, 1:02:03.
+
+    >>> _clock(67.2)
+    '1:07'
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

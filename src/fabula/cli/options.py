@@ -1,0 +1,45 @@
+"""Options that several commands share, and how they become settings; prints nothing but JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from fabula import config
+
+Json = Annotated[bool, Parameter(name="--json", negative="", help="One JSON object on stdout and nothing else there.")]
+Quiet = Annotated[bool, Parameter(name=["--quiet", "-q"], negative="", help="Say nothing on stderr but errors.")]
+Debug = Annotated[bool, Parameter(name="--debug", negative="", help="Show the traceback of an error.")]
+Seed = Annotated[int | None, Parameter(name="--seed", help="Number that fixes every random choice.")]
+Set = Annotated[
+    tuple[str, ...],
+    Parameter(name="--set", negative="", help="Any other setting, as training.lr=0.002; may be given again.",
+              consume_multiple=False, n_tokens=1),
+]  # fmt: skip
+Config = Annotated[Path | None, Parameter(name="--config", help="Settings from a TOML file such as training.toml.")]
+Encoding = Annotated[str | None, Parameter(name="--encoding", help="Encoding of the texts, when the guess is wrong.")]
+
+
+def layered(
+    flags: Mapping[str, Mapping[str, Any]], assignments: tuple[str, ...] = (), file: Path | None = None
+) -> dict[str, dict[str, Any]]:
+    """Settings by precedence: flag, then --set, then environment, then file."""
+    merged: dict[str, dict[str, Any]] = {}
+    layers = (
+        config.from_toml(file) if file else {}, config.from_environment(), config.from_assignments(assignments), flags,
+    )  # fmt: skip
+    for layer in layers:
+        for section, fields in layer.items():
+            given = {name: value for name, value in fields.items() if value is not None}
+            merged.setdefault(section, {}).update(given)
+    return merged
+
+
+def print_json(record: Mapping[str, Any]) -> None:
+    """One object on stdout."""
+    sys.stdout.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")

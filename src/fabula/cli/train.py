@@ -1,0 +1,102 @@
+"""`fabula train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from fabula import cli
+from fabula.cli.display import Display
+from fabula.cli.options import Config, Debug, Encoding, Json, Quiet, Seed, Set, layered, print_json
+
+
+def train(
+    *paths: str,
+    out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
+    time: str | None = None,
+    size: str | None = None,
+    unit: str | None = None,
+    epochs: float | None = None,
+    steps: int | None = None,
+    held_out: Annotated[tuple[str, ...], Parameter(name="--held-out", negative="")] = (),
+    window: int | None = None,
+    layers: int | None = None,
+    cell: str | None = None,
+    vectors: str | None = None,
+    prompt: Annotated[str | None, Parameter(name=["--prompt", "-p"])] = None,
+    encoding: Encoding = None,
+    seed: Seed = None,
+    force: Annotated[bool, Parameter(negative="")] = False,
+    resume: Path | None = None,
+    report_to: str | None = None,
+    config: Config = None,
+    set_: Set = (),
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,  # noqa: ARG001 - main looks for it
+) -> int:
+    """Learn from your texts and write a model folder.
+
+    fabula train my-stories.txt                     a minute, everything chosen for you
+    fabula train tales/ more.epub -o tales --time 10m
+    fabula train fable.txt --unit symbols --window 3
+    fabula train --resume tales-model --time 20m    go on after Ctrl-C
+
+    Parameters
+    ----------
+    paths
+        Files (.txt .md .jsonl .csv .html .epub, also .gz and .zip), folders, or - for stdin.
+    out
+        Folder of the model; NAME-model when not given.
+    time
+        How long it may take, from start to end: 60, 90s, 3m, 1h. Default 60s.
+    size
+        tiny, small, medium or large; chosen by the text when not given.
+    unit
+        What it reads and writes: symbols, words, subwords, chars, bytes; auto when not given.
+    epochs
+        Times the whole text is read.
+    steps
+        Updates of the weights.
+    held_out
+        Texts of your own to measure on, in place of a share of the stories.
+    window
+        Units seen before each prediction, as in the article; 0 carries the state without limit.
+    layers
+        Recurrent layers on top of each other.
+    cell
+        lstm or gru.
+    vectors
+        File of pretrained word vectors (word2vec, GloVe, fastText), or train.
+    prompt
+        What the stories told on the way begin with; the text's own opening when not given.
+    force
+        Replace the model in an existing folder.
+    resume
+        Go on with the training in this folder.
+    report_to
+        tensorboard: scalars, graph, told stories and word vectors in FOLDER/tensorboard.
+    """
+    from fabula import api  # noqa: PLC0415
+    from fabula.narration import Journal, Narrator  # noqa: PLC0415
+    from fabula.trackers import tracker  # noqa: PLC0415
+
+    flags = {
+        "text": {"unit": unit, "encoding": encoding},
+        "model": {"window": window, "layers": layers, "cell": cell},
+        "training": {"time": time, "epochs": epochs, "steps": steps, "seed": seed, "vectors": vectors},
+    }
+    tracking = [tracker(report_to)] if report_to else []
+    display = Display(quiet=quiet)
+    with display:
+        outcome = api.train(
+            paths, out, size=size, held_out=held_out, force=force, resume=resume, begun=cli.BEGUN,
+            settings=layered(flags, set_, config),
+            listeners=[Journal(), display, Narrator(show=display.tell, prompt=prompt), *tracking],
+        )  # fmt: skip
+    if json:
+        print_json(outcome.to_json())
+    display.conclude(outcome)
+    return cli.INTERRUPTED if outcome.stopped == "interrupted" else 0

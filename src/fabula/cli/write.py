@@ -1,0 +1,100 @@
+"""`fabula write`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from fabula import cli
+from fabula.cli.options import Debug, Json, Quiet, Seed, Set, layered, print_json
+from fabula.config import resolve
+from fabula.errors import UsageError
+
+
+def write(
+    folder: Path,
+    /,
+    *,
+    prompt: Annotated[str, Parameter(name=["--prompt", "-p"], allow_leading_hyphen=True)] = "",
+    words: Annotated[int | None, Parameter(name=["--words", "-w"])] = None,
+    number: Annotated[int, Parameter(name=["--number", "-n"])] = 1,
+    temperature: Annotated[float | None, Parameter(name=["--temperature", "-t"])] = None,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    min_p: float | None = None,
+    repetition_penalty: float | None = None,
+    seed: Seed = None,
+    stop: Annotated[tuple[str, ...], Parameter(negative="", allow_leading_hyphen=True)] = (),
+    until: str | None = None,
+    set_: Set = (),
+    json: Json = False,
+    quiet: Quiet = False,  # noqa: ARG001 - there is nothing to be quiet about yet
+    debug: Debug = False,  # noqa: ARG001 - main looks for it
+) -> int:
+    """Write a story with a model, word by word as you watch.
+
+    fabula write tales-model -p "Once upon a time" --words 300
+    fabula write fable-model -p "mouse mouse mouse" --temperature 0
+    fabula write tales-model -n 3 --until sentence --json
+
+    Parameters
+    ----------
+    folder
+        The model folder that `fabula train` made.
+    prompt
+        What the story begins with: any length, any language; - reads it from stdin.
+    words
+        How many words to add; up to 200, or the story's own end, when not given.
+    number
+        How many stories.
+    temperature
+        1 as learned, lower is safer, 0 always takes the likeliest.
+    top_k
+        Keep only the k likeliest next units.
+    top_p
+        Keep the likeliest that together reach this probability.
+    min_p
+        Keep those at least this fraction as likely as the likeliest.
+    repetition_penalty
+        Above 1 makes what was said lately less likely.
+    stop
+        End before this text; may be given again.
+    until
+        sentence: go on to the end of the sentence after the last word.
+    """
+    from fabula.storyteller import load  # noqa: PLC0415
+
+    if number < 1:
+        raise UsageError(f"--number must be at least 1, got {number}")
+    flags = {
+        "temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p,
+        "repetition_penalty": repetition_penalty, "seed": seed,
+    }  # fmt: skip
+    teller = load(folder)
+    sampling = resolve({"sampling": teller.settings.sampling.__dict__}, layered({"sampling": flags}, set_)).sampling
+    beginning = sys.stdin.read() if prompt == "-" else prompt
+    options = {"words": words, "sampling": sampling, "stop": stop, "until": until}
+    if json:
+        stories = [teller.write(beginning, story=story, **options).to_json() for story in range(number)]
+        print_json(stories[0] if number == 1 else {"stories": stories})
+        return 0
+    for story in range(number):
+        if story:
+            sys.stdout.write("\n")
+        _show([beginning.rstrip(" ")] if beginning else [], teller.stream(beginning, story=story, **options))
+    return 0
+
+
+def _show(opening: Iterable[str], pieces: Iterable[str]) -> None:
+    """Print as it comes; a terminal never gets control characters."""
+    clean = cli.visible if sys.stdout.isatty() else str
+    for piece in (*opening, *()):
+        sys.stdout.write(clean(piece))
+    for piece in pieces:
+        sys.stdout.write(clean(piece))
+        sys.stdout.flush()
+    sys.stdout.write("\n")

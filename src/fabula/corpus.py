@@ -1,0 +1,139 @@
+"""Stories made ready to learn from: split, unit chosen, counted and encoded; knows no network.
+
+The only place where the text room and the tokens room meet.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from fabula.config import TextConfig
+from fabula.evaluation import Counts
+from fabula.text import Library, Story, count_words, read_library, recommend_unit, split
+from fabula.tokens import Ids, Tokenizer, build
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some stories as ids, with what is needed to judge a figure measured on them."""
+
+    streams: tuple[Ids, ...]
+    counts: Counts
+
+    @property
+    def tokens(self) -> int:
+        """Units in all stories, end marks not counted."""
+        return sum(len(stream) for stream in self.streams)
+
+    def first(self, tokens: int, end_of: Sequence[Story]) -> Part:
+        """The first stories, whole, until `tokens` units are reached (always at least one story)."""
+        taken = 0
+        for number, stream in enumerate(self.streams, 1):
+            taken += len(stream)
+            if taken >= tokens:
+                return self if number == len(self.streams) else Part(self.streams[:number], count(end_of[:number]))
+        return self
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """What a training reads: the stories' ids, their tokenizer, and the sentences that say how it came about."""
+
+    tokenizer: Tokenizer
+    train: Part
+    held_out: Part | None
+    held_out_stories: tuple[Story, ...]
+    by_heart: bool
+    unit_reason: str
+    notes: tuple[str, ...]
+    opening: str
+    """The first words of the text: what a story told on the way begins with."""
+
+    @property
+    def digest(self) -> str:
+        """Hash of the training stream; two corpora with the same digest teach the same."""
+        total = hashlib.sha256()
+        for stream in self.train.streams:
+            total.update(len(stream).to_bytes(8, "little"))
+            total.update(np.ascontiguousarray(stream, dtype="<i4").tobytes())
+        return total.hexdigest()
+
+
+def count(stories: Sequence[Story]) -> Counts:
+    """Bytes (UTF-8), characters and words of some stories."""
+    return Counts(
+        bytes=sum(len(story.text.encode()) for story in stories),
+        chars=sum(len(story.text) for story in stories),
+        words=sum(count_words(story.text) for story in stories),
+    )
+
+
+def encode(stories: Sequence[Story], tokenizer: Tokenizer) -> Part:
+    """Some stories as ids."""
+    return Part(tuple(tokenizer.encode_many([story.text for story in stories])), count(stories))
+
+
+def prepare(
+    paths: Sequence[str | Path],
+    config: TextConfig,
+    *,
+    held_out: Sequence[str | Path] = (),
+    tokenizer: Tokenizer | None = None,
+    stdin: BinaryIO | None = None,
+) -> Corpus:
+    """Read, split, choose the unit, learn its vocabulary, encode.
+
+    `held_out` names texts of one's own to measure on; `tokenizer` is given when a training goes on.
+    Errors: TextError; MissingExtraError when a format or script needs an extra.
+    """
+    library = read_library(paths, config, stdin=stdin)
+    notes = [library.how, *library.notes]
+    if held_out:
+        own = read_library(held_out, config)
+        train, kept, by_heart = list(library.stories), list(own.stories), False
+        notes.append(f"held-out: {len(kept)} of your own {'story' if len(kept) == 1 else 'stories'}")
+    else:
+        parts = split(library, config.held_out)
+        train, kept, by_heart = list(parts.train), list(parts.held_out), parts.by_heart
+        notes.append(parts.how)
+    unit, reason = _unit(library, config, by_heart=by_heart)
+    if tokenizer is None:
+        # `symbols` has no way to spell what it has not met, so its vocabulary is that of the whole text.
+        taught = [*train, *kept] if unit == "symbols" else train
+        tokenizer = build(unit, [story.text for story in taught], config.vocabulary)
+    return Corpus(
+        tokenizer=tokenizer,
+        train=encode(train, tokenizer),
+        held_out=encode(kept, tokenizer) if kept else None,
+        held_out_stories=tuple(kept),
+        by_heart=by_heart,
+        unit_reason=reason,
+        notes=tuple(note for note in notes if note),
+        opening=_opening(train[0]),
+    )
+
+
+def _unit(library: Library, config: TextConfig, *, by_heart: bool) -> tuple[str, str]:
+    if config.unit != "auto":
+        return config.unit, "as asked"
+    return recommend_unit(library, by_heart=by_heart)
+
+
+def _opening(story: Story) -> str:
+    """The first three words of a story without its title, or its first four characters where words have no spaces."""
+    text = story.text.split("\n", 1)[-1] if story.title else story.text
+    words = text.split()
+    if not words:
+        return story.text[:4]
+    return " ".join(words[:3]) if len(words[0]) <= 24 and count_words(words[0]) == 1 else words[0][:4]
+
+
+def with_unit(config: TextConfig, corpus: Corpus) -> TextConfig:
+    """The settings with what was chosen filled in."""
+    return replace(config, unit=corpus.tokenizer.unit)

@@ -1,0 +1,69 @@
+"""What is installed and what this machine can do: versions, device, threads, number formats, extras."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from importlib import metadata, util
+
+from fabula.version import __version__
+
+CORE = ("numpy", "tokenizers", "safetensors", "onnxruntime", "onnx", "cyclopts", "rich", "platformdirs")
+EXTRAS = {
+    "train": ("torch",),
+    "formats": ("charset-normalizer", "selectolax"),
+    "cjk": ("icu4py",),
+    "track": ("tensorboard",),
+    "vectors": ("gensim",),
+}
+
+
+def diagnose() -> dict[str, dict[str, object]]:
+    """Facts by section; loads torch, when it is there, to ask it about the device and bf16."""
+    return {
+        "fabula": {"version": __version__, "python": sys.version.split()[0], "system": platform.platform()},
+        "machine": _machine(),
+        "core": {name: _version(name) for name in CORE},
+        "extras": {extra: _extra(extra, names) for extra, names in EXTRAS.items()},
+    }
+
+
+def _machine() -> dict[str, object]:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    facts: dict[str, object] = {"processor": _processor(), "cores": cores}
+    if util.find_spec("torch") is None:
+        return facts | {"training": "not possible: pip install 'fabula[train]'"}
+    import torch  # noqa: PLC0415
+
+    from fabula import precision  # noqa: PLC0415
+
+    return facts | {
+        "device": "cpu",
+        "threads": torch.get_num_threads(),
+        "training precision": precision.probe(),
+        "vector instructions": torch.backends.cpu.get_cpu_capability(),
+    }
+
+
+def _processor() -> str:
+    """The processor's name as the system tells it."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123
+            return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown")
+    except OSError:
+        return platform.processor() or platform.machine()
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "missing"
+
+
+def _extra(extra: str, names: tuple[str, ...]) -> str:
+    versions = {name: _version(name) for name in names}
+    if "missing" in versions.values():
+        return f"not installed: pip install 'fabula[{extra}]'"
+    return ", ".join(f"{name} {version}" for name, version in versions.items())

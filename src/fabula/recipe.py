@@ -1,0 +1,77 @@
+"""The table behind the one dial: fills every setting that was not chosen, and says why; reads no text, trains nothing.
+
+The figures come from the runs logged in docs/log.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from fabula.config import SIZES, ModelConfig, Settings, TrainingConfig
+
+T = TypeVar("T")
+
+DEFAULT_SECONDS = 60.0
+"""How long a training lasts when nothing is said."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the choice depends on."""
+
+    tokens: int
+    vocabulary: int
+    unit: str
+    by_heart: bool
+
+
+def choose(settings: Settings, facts: Facts, size: str | None = None) -> tuple[Settings, str]:
+    """Settings without gaps, and one sentence on what was chosen."""
+    shape, model = SIZES[size or "small"], settings.model
+    fine = facts.unit in {"chars", "bytes"}
+    hidden = model.hidden or shape["hidden"]
+    embedding = model.embedding or (hidden if facts.by_heart else 64 if fine else min(256, hidden))
+    model = replace(
+        model,
+        layers=model.layers or shape["layers"],
+        hidden=hidden,
+        embedding=embedding,
+        tied=_or(model.tied, not (fine or facts.by_heart)),
+        dropout=_or(model.dropout, 0.0 if facts.by_heart else 0.2),
+    )
+    training = _by_heart(settings.training, model, facts) if facts.by_heart else _at_length(settings.training, fine)
+    why = "learned by heart" if facts.by_heart else f"{facts.tokens:,} {facts.unit} to learn from"
+    said = f"{model.layers} x {hidden} {model.cell.upper()}, {facts.vocabulary:,} {facts.unit} known: {why}"
+    return replace(settings, model=model, training=training), said
+
+
+def _at_length(training: TrainingConfig, fine: bool) -> TrainingConfig:
+    """Many small steps: they win on every text we measured, as long as there is time for an hour or less."""
+    unlimited = training.time is None and training.steps is None and training.epochs is None
+    return replace(
+        training,
+        time=DEFAULT_SECONDS if unlimited else training.time,
+        lr=_or(training.lr, 6e-3 if fine else 3e-3),
+        batch=training.batch or 32,
+        length=training.length or (48 if fine else 32),
+    )
+
+
+def _by_heart(training: TrainingConfig, model: ModelConfig, facts: Facts) -> TrainingConfig:
+    """The whole text in every step, a high rate that does not fall; it stops when all is known."""
+    unlimited = training.time is None and training.steps is None and training.epochs is None
+    batch = training.batch or (min(1024, facts.tokens) if model.window else min(16, max(1, facts.tokens // 8)))
+    return replace(
+        training,
+        time=DEFAULT_SECONDS if unlimited else training.time,
+        lr=_or(training.lr, 6e-3),
+        decay="none" if training.decay == "cosine" else training.decay,
+        warmup=0.0,
+        batch=batch,
+        length=training.length or min(64, -(-facts.tokens // batch)),
+    )
+
+
+def _or(chosen: T | None, otherwise: T) -> T:
+    return otherwise if chosen is None else chosen
