@@ -94,5 +94,13 @@ class Warned:
     message: str
 
 
-Event = Began | Stepped | Evaluated | Saved | Warned
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """The model folder is complete; `weights` are the ones in it."""
+
+    step: int
+    weights: Mapping[str, NDArray[np.float32]]
+
+
+Event = Began | Stepped | Evaluated | Saved | Warned | Finished
 Listener = Callable[[Event], None]

@@ -174,6 +174,8 @@ def _read(folder: Path) -> Model:
         data[name] = _contents(folder / name, limit)
         _expect(_digest(data[name]) == listed, f"{name} is not what the manifest says")
     described = json.loads(data["config.json"])
+    _expect(set(described) == {"format", "fabula", "vocabulary", "model", "sampling", "about"}, "config.json has other keys")
+    _expect(described["format"] == FORMAT, "config.json is of another format")
     settings = settings_of.resolve({"model": described["model"], "sampling": described["sampling"]})
     tokenizer = tokenizer_from_json(json.loads(data["tokenizer.json"]))
     _expect(tokenizer.size == described["vocabulary"], "tokenizer and network have different vocabularies")

@@ -28,7 +28,7 @@ from fabula.config import Settings, TrainingConfig, resolve
 from fabula.corpus import Corpus, Part, count, prepare, with_unit
 from fabula.errors import DivergedError, FolderError, TextError
 from fabula.evaluation import Measure, measure
-from fabula.events import Began, Evaluated, Listener, Saved, Stepped, Warned
+from fabula.events import Began, Evaluated, Finished, Listener, Saved, Stepped, Warned
 from fabula.model import LanguageModel, NumpyScorer
 from fabula.optimizers import OPTIMIZERS, Optimizer, clip
 from fabula.streams import Feed, Lanes, Windows, ceiling
@@ -395,10 +395,12 @@ def _write(run: _Run, weights: Mapping[str, Tensor], stopped: str = "diverged") 
         "held_out": held_out.to_json() if held_out else None,
         "parameters": sum(parameter.numel() for parameter in run.model.parameters()),
     }
+    arrays = _arrays(weights)
+    text = card.write_card(about, run.settings)
     folder.write_model(
-        run.out, settings=run.settings, tokenizer=run.corpus.tokenizer, weights=_arrays(weights), about=about,
-        card=card.write_card(about, run.settings),
-    )  # fmt: skip
+        run.out, settings=run.settings, tokenizer=run.corpus.tokenizer, weights=arrays, about=about, card=text
+    )
+    run.say(Finished(step=run.step, weights=arrays))
     return Outcome(
         folder=run.out, seconds=run.seconds, steps=run.step, train_accuracy=accuracy, held_out=held_out, stopped=stopped
     )

@@ -54,7 +54,7 @@ class Chars(Tokenizer):
 
     def encode(self, text: str) -> Ids:
         """One id a known character, one to four byte ids any other."""
-        utf8_bytes = utf8(text)
+        utf8(text)
         codes = _code_points(text)
         ids = self._table[codes]
         unseen = ids < 0
@@ -65,7 +65,8 @@ class Chars(Tokenizer):
         out = np.empty(len(spelled), np.int32)
         out[~spelled] = ids[~unseen]
         rest = codes[unseen].astype("<u4").tobytes().decode("utf-32-le")
-        out[spelled] = len(self._characters) + np.frombuffer(rest.encode(), np.uint8)
+        out[spelled] = np.frombuffer(rest.encode(), np.uint8)
+        out[spelled] += len(self._characters)
         return out
 
 

@@ -69,15 +69,16 @@ class Tokenizer(ABC):
     def encode_prompt(self, text: str) -> Ids:
         """Ids of the beginning of a story that is to be continued.
 
-        `words` and `subwords` keep a word's space in front of it. There the spaces that end a prompt are dropped, for the
-        next word brings its own, and a prompt's first word takes the spelling with a space if only that one is known.
+        `words` and `subwords` keep a word's space in front of it. There the spaces that end a prompt are dropped, for
+        the next word brings its own, and the first word takes the spelling with a space if only that one is known.
         """
         return self.encode(text)
 
     def decode(self, ids: Sequence[int] | Ids) -> str:
         """The text of some ids; bytes that are not UTF-8 become U+FFFD."""
         tokens = ids.tolist() if isinstance(ids, np.ndarray) else ids
-        return b"".join(map(self._spellings.__getitem__, tokens)).decode("utf-8", "replace")
+        text = b"".join(map(self._spellings.__getitem__, tokens)).decode("utf-8", "replace")
+        return text if self.lossless else text.removeprefix(" ")
 
     def spelling(self, token: int) -> bytes:
         """The bytes one id stands for. Joined, the spellings of an encoded text are its UTF-8 (lossless units)."""
@@ -91,8 +92,8 @@ def utf8(text: str) -> bytes:
     except UnicodeEncodeError as error:
         code = ord(text[error.start])
         raise TextError(
-            f"text must be Unicode, got the lone surrogate U+{code:04X} at character {error.start}: remove it or read the "
-            "text with its right encoding"
+            f"text must be Unicode, got the lone surrogate U+{code:04X} at character {error.start}: "
+            "remove it or read the text with its right encoding"
         ) from None
 
 

@@ -1,6 +1,7 @@
 """The unit `subwords`: frequent words whole, rare ones in parts, by byte-level byte-pair encoding; knows no words.
 
-Sennrich et al. 2016, arXiv:1508.07909, on bytes as in GPT-2. Ids 0 .. 255 are the bytes, each later one joins two before it.
+Sennrich et al. 2016, arXiv:1508.07909, on bytes as in GPT-2. Ids 0 .. 255 are the bytes, each later one joins two
+before it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Self
 
-from fabula.tokens.contract import BYTES
+from fabula.tokens.contract import BYTES, utf8
 from fabula.tokens.fields import check_keys, check_numbers, read_list, refuse
 from fabula.tokens.pieces import PieceTokenizer, chunks, splitter
 
@@ -39,10 +40,10 @@ class Subwords(PieceTokenizer):
 
     @classmethod
     def learn(cls, texts: Sequence[str], vocabulary: int | None) -> Self:
-        """Joins learned from `texts`; without `vocabulary` 512 to 16,000 ids, as the square root of the text's size."""
+        """Joins learned from `texts`; without `vocabulary` 512 to 16,000 ids, growing as the root of its bytes."""
         import tokenizers  # noqa: PLC0415
 
-        size = vocabulary or min(16_000, max(512, 4 * math.isqrt(sum(map(len, texts)))))
+        size = vocabulary or min(16_000, max(512, 4 * math.isqrt(sum(len(utf8(text)) for text in texts))))
         trainer = tokenizers.trainers.BpeTrainer(
             vocab_size=size - 1,
             initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(),

@@ -25,6 +25,8 @@ CLOSING = re.compile(r"[.,;:!?…)\]}»”’。，、；：！？）】」』�
 class Symbols(Tokenizer):
     """The symbols of the training text by falling frequency, ties by first appearance.
 
+    Their spellings bring a space in front, but closing punctuation does not.
+
     >>> fable = Symbols.learn(["long ago , the mice had a general council , and the cat ?"], None)
     >>> fable.encode("the cat , the mice").tolist()
     [1, 10, 0, 1, 4]
@@ -79,7 +81,3 @@ class Symbols(Tokenizer):
         raise UnknownSymbolError(
             f"symbols must be of the training text, got {reprlib.repr(symbol)}: {hint}; the unit words knows every word"
         )
-
-    def decode(self, ids: Sequence[int] | Ids) -> str:
-        """The symbols with a space between them, but none before closing punctuation."""
-        return super().decode(ids).removeprefix(" ")

@@ -1,8 +1,8 @@
 """The unit `words`: words with the space before them, and marks; what is rare is spelled in smaller known pieces.
 
 A text is cut by the pattern of `pieces`; each piece becomes the likeliest chain of known ones (a unigram model, Kudo
-2018, arXiv:1804.10959): a known word is itself, a rare one is spelled in parts, characters, or at worst bytes. The same
-model finds the words of Chinese, Japanese or Thai: ICU's dictionaries only count them once, when the vocabulary is learned.
+2018, arXiv:1804.10959): a known word is itself, a rare one is spelled in parts, characters, or at worst bytes. The
+same model finds the words of Chinese, Japanese or Thai: ICU's dictionaries only count them, once, while learning.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Self
 
 from fabula.errors import MissingExtraError
-from fabula.tokens.contract import BYTES, Tokenizer, least_count
+from fabula.tokens.contract import BYTES, least_count
 from fabula.tokens.fields import check_keys, read_numbers, read_texts, refuse
 from fabula.tokens.pieces import SPACELESS, PieceTokenizer, chunks, splitter
 

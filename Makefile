@@ -1,0 +1,49 @@
+# The verbs of this project. A fresh machine needs only python3 (3.11 or later) with venv, and make.
+.PHONY: story test check fix bench clean
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+STORY := $(VENV)/.story
+
+# Train on the bundled fable, then tell two stories: one from its own words, one from words in an order it never had.
+story: $(STORY)
+	$(BIN)/fabula train src/fabula/data/belling_the_cat.txt -o story --force
+	@echo
+	$(BIN)/fabula write story -p "had a general" --words 32 --temperature 0
+	@echo
+	$(BIN)/fabula write story -p "mouse mouse mouse" --words 32
+
+test: $(READY)
+	$(BIN)/python -m pytest -n 2
+
+check: $(READY)
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/pyrefly check
+	$(BIN)/python docs/generate.py --check
+
+fix: $(READY)
+	$(BIN)/ruff check --fix src tests benchmarks
+	$(BIN)/ruff format src tests benchmarks
+	$(BIN)/python docs/generate.py
+
+bench: $(READY)
+	$(BIN)/python benchmarks/fable.py
+	$(BIN)/python benchmarks/first_word.py
+	$(BIN)/python benchmarks/quality.py
+
+clean:
+	rm -rf $(VENV) story dist build .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(STORY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[train,formats]'
+	touch $(STORY)
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $(READY) $(STORY)

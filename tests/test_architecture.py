@@ -1,0 +1,78 @@
+"""The house keeps its direction: an import may only go down the layers, and some rooms never see torch."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).resolve().parents[1] / "src" / "fabula"
+
+LAYERS = [
+    {"errors", "version", "data"},
+    {"config", "text"},
+    {"tokens", "vectors", "sampling"},
+    {"engine", "streams", "cells", "heads", "optimizers", "precision"},
+    {"evaluation", "model"},
+    {"corpus", "folder", "recipe", "card"},
+    {"events", "pretrained", "storyteller"},
+    {"training"},
+    {"narration", "trackers", "diagnosis"},
+    {"api"},
+    {"cli"},
+    {"__init__", "__main__"},
+]
+"""Lowest first; each room may import from the layers below its own, and inside itself."""
+
+WITHOUT_TORCH = {
+    "errors", "version", "config", "text", "tokens", "vectors", "sampling", "engine", "streams", "evaluation", "corpus",
+    "folder", "recipe", "card", "events", "storyteller", "narration", "api", "__init__",
+}  # fmt: skip
+
+LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
+
+
+def room_of(path: Path) -> str:
+    """The room a file belongs to: its first folder, or its own name."""
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> set[str]:
+    """All modules a file imports anywhere, those for the type checker alone left out."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = [ast.Pass()]
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names} if node.module == "fabula" else {node.module}
+    return found
+
+
+FILES = sorted(SOURCE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_imports_only_go_down(path: Path) -> None:
+    room = room_of(path)
+    assert room in LEVEL, f"{room} has no layer: give it one in LAYERS"
+    for module in imports(path):
+        parts = module.split(".")
+        if parts[0] == "fabula" and len(parts) > 1 and parts[1] != room:
+            other = parts[1] if parts[1] in LEVEL else "__init__"
+            assert LEVEL[other] < LEVEL[room], f"{room} (layer {LEVEL[room]}) imports {other} (layer {LEVEL[other]})"
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if room_of(p) in WITHOUT_TORCH], ids=lambda p: str(p.relative_to(SOURCE)))
+def test_rooms_without_torch(path: Path) -> None:
+    assert not any(module.split(".")[0] == "torch" for module in imports(path))
+
+
+def test_starting_loads_neither_torch_nor_onnxruntime() -> None:
+    code = "import sys, fabula.cli, fabula.storyteller; print(*(sys.modules.keys() & {'torch', 'onnxruntime', 'onnx'}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""

@@ -1,0 +1,206 @@
+"""The model folder: what is written comes back, what is damaged is said in one line, what stands there is not lost."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fabula import folder
+from fabula.config import Settings, resolve
+from fabula.errors import FolderError
+from fabula.tokens import build
+
+SETTINGS = resolve({"model": {"layers": 1, "hidden": 4, "embedding": 3, "tied": False, "dropout": 0.0}})
+TOKENIZER = build("symbols", ["the mouse and the cat"])
+V = TOKENIZER.size
+
+
+def weights() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    shapes = {
+        "embedding.weight": (V, 3), "cells.0.weight_ih": (16, 3), "cells.0.weight_hh": (16, 4),
+        "cells.0.bias_ih": (16,), "cells.0.bias_hh": (16,), "head.weight": (V, 4), "head.bias": (V,),
+    }  # fmt: skip
+    return {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    path = tmp_path / "model"
+    folder.claim(path, force=False)
+    folder.append(path, "metrics.jsonl", {"step": 1})
+    write(path)
+    return path
+
+
+def write(path: Path, settings: Settings = SETTINGS) -> None:
+    folder.write_model(
+        path, settings=settings, tokenizer=TOKENIZER, weights=weights(), about={"name": "x"}, card="# x"
+    )
+
+
+def resign(path: Path) -> None:
+    """Make the manifest true again, as an attacker would, so that the deeper checks are reached."""
+    manifest = json.loads((path / "manifest.json").read_text())
+    for name in manifest["files"]:
+        manifest["files"][name] = folder._digest((path / name).read_bytes())
+    (path / "manifest.json").write_text(json.dumps(manifest))
+
+
+def test_what_is_written_comes_back(model: Path) -> None:
+    read = folder.read_model(model)
+    assert read.settings.model == SETTINGS.model
+    assert read.tokenizer.to_json() == TOKENIZER.to_json()
+    assert read.about == {"name": "x"}
+    for name, tensor in weights().items():
+        np.testing.assert_array_equal(read.weights[name], tensor)
+
+
+def test_nothing_else_is_left_behind(model: Path) -> None:
+    assert {entry.name for entry in model.iterdir()} == {
+        "config.json", "tokenizer.json", "model.safetensors", "training.toml", "README.md", "metrics.jsonl", "manifest.json",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", folder.NETWORK)
+def test_every_flipped_byte_is_noticed(model: Path, name: str) -> None:
+    data = (model / name).read_bytes()
+    for place in np.random.default_rng(1).integers(0, len(data), 20):
+        broken = bytearray(data)
+        broken[place] ^= 1
+        (model / name).write_bytes(broken)
+        with pytest.raises(FolderError, match="is not what the manifest says"):
+            folder.read_model(model)
+
+
+@pytest.mark.parametrize("name", (*folder.NETWORK, "manifest.json"))
+@pytest.mark.parametrize("damage", ["gone", "empty", "half", "link", "pipe", "folder"])
+def test_damage_is_one_line(model: Path, name: str, damage: str) -> None:
+    path = model / name
+    data = path.read_bytes()
+    path.unlink()
+    if damage == "empty":
+        path.write_bytes(b"")
+    elif damage == "half":
+        path.write_bytes(data[: len(data) // 2])
+    elif damage == "link":
+        (model.parent / "elsewhere").write_bytes(data)
+        path.symlink_to(model.parent / "elsewhere")
+    elif damage == "pipe":
+        os.mkfifo(path)
+    elif damage == "folder":
+        path.mkdir()
+    with pytest.raises(FolderError) as caught:
+        folder.read_model(model)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("format", 2), ("vocabulary", 10**9), ("vocabulary", 3), ("model", {"layers": 1, "hidden": 5, "embedding": 3}),
+        ("model", {"layers": 99}), ("model", {"surprise": 1}), ("model", None), ("sampling", {"temperature": -1}),
+        ("about", 3),
+    ],
+)  # fmt: skip
+def test_a_config_that_does_not_fit_is_refused_even_when_signed(model: Path, key: str, value: object) -> None:
+    config = json.loads((model / "config.json").read_text())
+    config[key] = value
+    (model / "config.json").write_text(json.dumps(config))
+    resign(model)
+    with pytest.raises(FolderError):
+        folder.read_model(model)
+
+
+@pytest.mark.parametrize("change", ["nan", "shape", "missing", "extra", "type"])
+def test_weights_that_do_not_fit_are_refused_even_when_signed(model: Path, change: str) -> None:
+    from safetensors.numpy import save
+
+    tensors = weights()
+    if change == "nan":
+        tensors["head.bias"][0] = np.nan
+    elif change == "shape":
+        tensors["head.bias"] = np.zeros(V + 1, np.float32)
+    elif change == "missing":
+        del tensors["head.bias"]
+    elif change == "extra":
+        tensors["surprise"] = np.zeros(3, np.float32)
+    else:
+        tensors["head.bias"] = tensors["head.bias"].astype(np.float64)
+    (model / "model.safetensors").write_bytes(save(tensors))
+    resign(model)
+    with pytest.raises(FolderError):
+        folder.read_model(model)
+
+
+def test_a_header_that_lies_about_its_length_is_refused(model: Path) -> None:
+    data = (model / "model.safetensors").read_bytes()
+    (model / "model.safetensors").write_bytes((2**62).to_bytes(8, "little") + data[8:])
+    resign(model)
+    with pytest.raises(FolderError, match="no sound header"):
+        folder.read_model(model)
+
+
+def test_what_is_no_model_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    for path in (tmp_path, tmp_path / "missing", tmp_path / "file"):
+        with pytest.raises(FolderError, match="expected a model folder"):
+            folder.read_model(path)
+
+
+def test_a_folder_in_the_way_is_not_touched(model: Path, tmp_path: Path) -> None:
+    before = {entry.name: entry.read_bytes() for entry in model.iterdir()}
+    with pytest.raises(FolderError, match="--resume"):
+        folder.claim(model, force=False)
+    assert {entry.name: entry.read_bytes() for entry in model.iterdir()} == before
+    other = tmp_path / "thesis"
+    other.mkdir()
+    (other / "thesis.txt").write_text("years of work")
+    for force in (False, True):
+        with pytest.raises(FolderError, match="holds other files"):
+            folder.claim(other, force=force)
+    assert (other / "thesis.txt").read_text() == "years of work"
+
+
+def test_force_keeps_the_old_model_until_the_new_one_is_there(model: Path) -> None:
+    folder.claim(model, force=True)
+    assert folder.read_model(model).about == {"name": "x"}
+    assert not (model / "metrics.jsonl").exists()
+
+
+def checkpoint(step: int) -> folder.Checkpoint:
+    return folder.Checkpoint(step, {"a": np.arange(step + 1, dtype=np.float32)}, {"seconds": 1.5})
+
+
+def test_checkpoints_come_back_and_old_ones_go(tmp_path: Path) -> None:
+    for step in (1, 5, 9, 10):
+        folder.write_checkpoint(tmp_path, checkpoint(step))
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["step-000000000009", "step-000000000010"]
+    read, skipped = folder.read_checkpoint(tmp_path)
+    assert read
+    assert (read.step, read.state, skipped) == (10, {"seconds": 1.5}, [])
+    np.testing.assert_array_equal(read.tensors["a"], np.arange(11, dtype=np.float32))
+
+
+def test_a_damaged_checkpoint_is_skipped_and_said(tmp_path: Path) -> None:
+    for step in (3, 4):
+        folder.write_checkpoint(tmp_path, checkpoint(step))
+    tensors = tmp_path / "checkpoints" / "step-000000000004" / "tensors.safetensors"
+    tensors.write_bytes(tensors.read_bytes()[:-1])
+    read, skipped = folder.read_checkpoint(tmp_path)
+    assert read
+    assert (read.step, skipped) == (3, ["step-000000000004"])
+
+
+def test_a_write_that_fails_leaves_no_half_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder.write_checkpoint(tmp_path, checkpoint(3))
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        folder.write_checkpoint(tmp_path, checkpoint(4))
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-000000000003"]
