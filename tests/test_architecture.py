@@ -17,6 +17,8 @@ LAYERS = [
     {"evaluation", "model"},
     {"corpus", "folder", "recipe", "card"},
     {"events", "pretrained", "storyteller"},
+    {"run"},
+    {"checkpoints"},
     {"training"},
     {"narration", "trackers", "diagnosis"},
     {"api"},

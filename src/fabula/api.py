@@ -46,7 +46,7 @@ def train(
     if resume is not None:
         from fabula import training  # noqa: PLC0415 - torch takes a second to import
 
-        return training.resume(resume, settings, listeners=listeners, begun=begun)
+        return training.resume(Path(resume), settings or {}, listeners=listeners, begun=begun)
     resolved = config.resolve(*layers)
     chosen = _listed(paths) or list(resolved.text.paths)
     if not chosen:

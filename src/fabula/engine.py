@@ -1,15 +1,16 @@
-"""The network without torch: weights -> ONNX graphs -> log-probabilities, state in and state out; knows no files, no text.
+"""The network without torch: weights -> ONNX graph -> log-probabilities, state in and out; knows no text, no files.
 
 Legend: B batch, T time, K judged moments, N rows, E embedding width, H hidden units, G gates, V vocabulary.
-Rows never mix in a graph, so a story's numbers are the same bits alone and beside others, step by step and at once.
+Rows never mix in the graph, so a story's numbers are the same bits alone and beside others, step by step and at once.
 """
 
 from __future__ import annotations
 
 import os
+import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,10 +84,12 @@ def check_weights(config: ModelConfig, vocabulary: int, found: Mapping[str, tupl
         if name not in found:
             raise FolderError(f"weights must include {name}, but it is missing: train the model again or copy it anew")
         if name not in expected:
-            raise FolderError(f"weights hold {name[:60]!r}, which this network does not have: copy the model anew")
+            raise FolderError(
+                f"weights hold {reprlib.repr(name)}, which this network does not have: copy the model anew"
+            )
         dtype, shape = found[name]
         if dtype not in ("F32", "float32") or tuple(shape) != expected[name]:
-            came = f"{dtype} {tuple(shape)}"[:60]
+            came = reprlib.repr((dtype, *shape))
             raise FolderError(f"weight {name} must be F32 {expected[name]}, got {came}: copy the model anew")
 
 
@@ -104,11 +107,13 @@ class Engine:
         for name, array in weights.items():
             if not np.isfinite((array.min(), array.max())).all():  # both carry a NaN on; no array of flags is made
                 raise FolderError(f"weight {name} must be finite, but it holds NaN or infinity: train the model again")
-        self._kind, self._hidden, self._vocabulary = _KINDS[config.cell], config.hidden or 0, vocabulary
-        self._memories = _memories(config, self._kind)
-        threads = threads or min(THREADS, _cores())
-        self._body = _body(config, self._kind, weights).session(threads)
-        self._head = _head(config, vocabulary, weights).session(threads)
+        kind = _KINDS[config.cell]
+        self._hidden, self._vocabulary = config.hidden or 0, vocabulary
+        self._gates = self._hidden * len(kind.order)
+        self._memories = [f"{layer}.{slot}" for layer in range(config.layers or 0) for slot in kind.slots]
+        self._news = [f"{name}.new" for name in self._memories]
+        self._graph = _build(config, vocabulary, weights)  # kept, for the session reads the weights where they lie
+        self._session = self._graph.session(threads or min(THREADS, _cores()))
 
     def initial_state(self, batch: int) -> State:
         """The state before the first unit: zeros."""
@@ -116,53 +121,44 @@ class Engine:
 
     def read(self, ids: Integers, state: State) -> State:
         """Take in some units without a word on what comes next: ids (B, T) -> the new state."""
-        for part in self._parts(ids):
-            _, state = self._run_body(part, state, ())
+        for span in _spans(ids, self._gates):
+            _, state = self._run(ids[:, span], state, 0)
         return state
 
     def step(self, ids: Integers, state: State) -> tuple[Floats, State]:
         """Take in one unit each and say what comes next: ids (B,) -> log-probabilities (B, V) and the new state."""
-        state = self.read(ids[:, None], state)
-        return self._log_probabilities(state[-len(self._kind.slots)]), state
+        return self._run(ids[:, None], state, 1)
 
     def score(self, ids: Integers, targets: Integers, state: State) -> tuple[Floats, NDArray[np.bool_], State]:
         """Judge the last K moments: ids (B, T), targets (B, K) -> nats (B, K), hits (B, K), state.
 
         A hit is a target that was the likeliest unit.
         """
-        moments: list[Floats] = []
-        for part in self._parts(ids):
-            hidden, state = self._run_body(part, state, ("hidden",))
-            moments.append(hidden[0][:, 0])  # (T, 1, B, H) -> (T, B, H)
-        judged = np.concatenate(moments)[-targets.shape[1] :]  # (K, B, H)
-        rows = judged.reshape(-1, self._hidden)  # (K*B, H)
-        wanted = targets.T.reshape(-1)  # (K*B,)
-        nats, hits = np.empty(len(rows), np.float32), np.empty(len(rows), np.bool_)
-        size = max(1, _NUMBERS // self._vocabulary)
-        for start in range(0, len(rows), size):
-            span = slice(start, start + size)
-            found = self._log_probabilities(rows[span])  # (N, V)
-            nats[span] = -np.take_along_axis(found, wanted[span, None], axis=1)[:, 0]
-            hits[span] = found.argmax(axis=1) == wanted[span]
-        shape = targets.shape[::-1]  # (K, B)
-        return nats.reshape(shape).T, hits.reshape(shape).T, state
+        lead = ids.shape[1] - targets.shape[1]
+        state, judged = self.read(ids[:, :lead], state), ids[:, lead:]
+        nats, hits = np.empty(targets.shape, np.float32), np.empty(targets.shape, np.bool_)
+        for span in _spans(judged, max(self._vocabulary, self._gates)):
+            part = judged[:, span]
+            found, state = self._run(part, state, part.shape[1])  # (T*B, V)
+            wanted = targets[:, span].T.reshape(-1)  # (T*B,)
+            shape = part.shape[::-1]  # (T, B)
+            nats[:, span] = -found[np.arange(len(wanted)), wanted].reshape(shape).T
+            hits[:, span] = (found.argmax(axis=1) == wanted).reshape(shape).T
+        return nats, hits, state
 
-    def _log_probabilities(self, rows: Floats) -> Floats:
-        """(N, H) -> (N, V)."""
-        return self._head.run(["log_probabilities"], {"rows": rows})[0]
-
-    def _run_body(self, ids: Integers, state: State, wanted: Sequence[str]) -> tuple[list[Floats], State]:
-        """ids (B, T) -> the wanted outputs, time-first, and the new state."""
+    def _run(self, ids: Integers, state: State, judged: int) -> tuple[Floats, State]:
+        """ids (B, T) -> log-probabilities (K*B, V) of the last `judged` moments, time-first, and the new state."""
         feed: dict[str, NDArray[Any]] = {"ids": np.ascontiguousarray(ids.T, np.int64)}  # (T, B)
+        feed["from"] = np.array([ids.shape[1] - judged], np.int64)
         feed |= {name: array[None] for name, array in zip(self._memories, state, strict=True)}  # (B, H) -> (1, B, H)
-        found = self._body.run([*wanted, *(f"{name}.new" for name in self._memories)], feed)
-        return found[: len(wanted)], tuple(new[0] for new in found[len(wanted) :])  # (1, B, H) -> (B, H)
+        found, *news = cast("list[Floats]", self._session.run(["log_probabilities", *self._news], feed))
+        return found, tuple(new[0] for new in news)  # (1, B, H) -> (B, H)
 
-    def _parts(self, ids: Integers) -> Iterator[Integers]:
-        """ids (B, T) in parts short enough that their gates fit in bounded memory."""
-        batch, moments = ids.shape
-        length = max(1, _NUMBERS // (batch * self._hidden * len(self._kind.order)))
-        return (ids[:, start : start + length] for start in range(0, moments, length))
+
+def _spans(ids: Integers, width: int) -> Iterator[slice]:
+    """Parts of the time of ids (B, T) so short that `width` numbers for each unit fit in bounded memory."""
+    length = max(1, _NUMBERS // (ids.shape[0] * width))
+    return (slice(start, start + length) for start in range(0, ids.shape[1], length))
 
 
 def _cores() -> int:
@@ -170,7 +166,7 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-# --- the graphs ----------------------------------------------------------------------------------------------------
+# --- the graph -----------------------------------------------------------------------------------------------------
 
 
 class _Graph:
@@ -178,11 +174,11 @@ class _Graph:
 
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
-        self.inputs: dict[str, Sequence[str | int]] = {}
-        self.outputs: dict[str, Sequence[str | int]] = {}
+        self.inputs: list[onnx.ValueInfoProto] = []
+        self.outputs: list[onnx.ValueInfoProto] = []
         self.weights: dict[str, Floats] = {}
 
-    def add(self, operator: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: object) -> None:
+    def add(self, operator: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any) -> None:  # noqa: ANN401
         """Add a node."""
         from onnx import helper  # noqa: PLC0415 - onnx and onnxruntime take an eighth of a second to import
 
@@ -193,19 +189,18 @@ class _Graph:
         import onnxruntime  # noqa: PLC0415
         from onnx import TensorProto, helper  # noqa: PLC0415
 
-        kinds = {"ids": TensorProto.INT64}
-        inputs, outputs = (
-            [
-                helper.make_tensor_value_info(name, kinds.get(name, TensorProto.FLOAT), shape)
-                for name, shape in side.items()
-            ]
-            for side in (self.inputs, self.outputs)
-        )
-        stubs = [_stub(name, array.shape) for name, array in self.weights.items()]
-        graph = helper.make_graph(self.nodes, "fabula", inputs, outputs, stubs)
+        stubs: list[onnx.TensorProto] = []
+        for name, array in self.weights.items():
+            stub = TensorProto(name=name, dims=array.shape, data_type=TensorProto.FLOAT)
+            stub.data_location = TensorProto.EXTERNAL
+            stub.external_data.add(key="location", value="memory")
+            stubs.append(stub)
+        graph = helper.make_graph(self.nodes, "fabula", self.inputs, self.outputs, stubs)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        # Threads that spin longer for the next step steal the core of whoever else is at work, which costs far more.
+        options.add_session_config_entry("session.intra_op.spin_duration_us", "20")
         options.log_severity_level = 3  # errors only: stderr belongs to the command
         options.enable_cpu_mem_arena = False  # an arena keeps the largest batch for ever
         values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in self.weights.values()]
@@ -213,65 +208,52 @@ class _Graph:
         return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
-def _stub(name: str, shape: Sequence[int]) -> onnx.TensorProto:
-    """A weight whose numbers are handed over when the session is made."""
-    from onnx import TensorProto  # noqa: PLC0415
+def _build(config: ModelConfig, vocabulary: int, weights: Mapping[str, Floats]) -> _Graph:
+    """ids (T, B), `from` (1,), memories (1, B, H) -> log-probabilities (N, V) of the moments after `from`, memories."""
+    from onnx import TensorProto, helper  # noqa: PLC0415
 
-    stub = TensorProto(name=name, dims=shape, data_type=TensorProto.FLOAT, data_location=TensorProto.EXTERNAL)
-    stub.external_data.add(key="location", value="memory")
-    return stub
-
-
-def _memories(config: ModelConfig, kind: _Kind) -> list[str]:
-    """Names of the state's arrays, in order."""
-    return [f"{layer}.{slot}" for layer in range(config.layers or 0) for slot in kind.slots]
-
-
-def _body(config: ModelConfig, kind: _Kind, weights: Mapping[str, Floats]) -> _Graph:
-    """ids (T, B), memories (1, B, H) -> `hidden` (T, 1, B, H) of the last layer and the new memories (1, B, H)."""
-    graph, layers, hidden = _Graph(), config.layers or 0, config.hidden or 0
-    memories = _memories(config, kind)
-    news = [f"{name}.new" for name in memories]
-    graph.inputs = {"ids": ("T", "B"), **dict.fromkeys(memories, (1, "B", hidden))}
-    graph.outputs = {"hidden": ("T", 1, "B", hidden), **dict.fromkeys(news, (1, "B", hidden))}
-    graph.weights["embedding.weight"] = np.ascontiguousarray(weights["embedding.weight"])
+    graph, hidden = _Graph(), config.hidden or 0
+    graph.inputs += [
+        helper.make_tensor_value_info("ids", TensorProto.INT64, ("T", "B")),
+        helper.make_tensor_value_info("from", TensorProto.INT64, (1,)),
+    ]
+    graph.outputs.append(helper.make_tensor_value_info("log_probabilities", TensorProto.FLOAT, ("N", vocabulary)))
+    graph.weights = {name: np.ascontiguousarray(weights[name]) for name in weights if not name.startswith("cells.")}
+    for name, numbers in (("direction", [1]), ("time", [0]), ("last", [2**62]), ("flat", [-1, hidden])):
+        graph.add("Constant", [], [name], value_ints=numbers)
     graph.add("Gather", ["embedding.weight", "ids"], ["0.x"])  # (T, B, E)
-    graph.add("Constant", [], ["direction"], value_ints=[1])
-    for layer in range(layers):
-        sides = [
-            _reordered(weights[f"cells.{layer}.{side}"], kind) for side in ("weight_ih", "weight_hh")
-        ]  # (1, GH, I)
-        biases = [_reordered(weights[f"cells.{layer}.{side}"], kind) for side in ("bias_ih", "bias_hh")]  # (1, GH)
-        own = {f"{layer}.{name}": array for name, array in zip("wrb", [*sides, np.hstack(biases)], strict=True)}
-        graph.weights |= own
-        span = slice(layer * len(kind.slots), (layer + 1) * len(kind.slots))
-        moments = "hidden" if layer == layers - 1 else f"{layer}.hidden"
-        graph.add(
-            kind.operator, [f"{layer}.x", *own, "", *memories[span]], [moments, *news[span]],
-            hidden_size=hidden, **kind.attributes,
-        )  # fmt: skip
-        if layer < layers - 1:
-            graph.add("Squeeze", [moments, "direction"], [f"{layer + 1}.x"])  # (T, 1, B, H) -> (T, B, H)
+    for layer in range(config.layers or 0):
+        _add_layer(graph, layer, hidden, _KINDS[config.cell], weights)  # (T, B, H)
+    graph.add("Slice", [f"{config.layers}.x", "from", "last", "time"], ["judged"])  # (K, B, H)
+    graph.add("Reshape", ["judged", "flat"], ["rows"])  # (K, B, H) -> (N, H)
+    rows, output = "rows", "embedding.weight" if config.tied else "head.weight"
+    if "head.projection.weight" in weights:
+        graph.add("Gemm", [rows, "head.projection.weight"], ["projected"], transB=1)  # (N, E)
+        rows = "projected"
+    graph.add("Gemm", [rows, output, "head.bias"], ["logits"], transB=1)  # (N, V)
+    graph.add("LogSoftmax", ["logits"], ["log_probabilities"], axis=1)
     return graph
+
+
+def _add_layer(graph: _Graph, layer: int, hidden: int, kind: _Kind, weights: Mapping[str, Floats]) -> None:
+    """Add one recurrent layer: (T, B, I) -> (T, B, H)."""
+    from onnx import TensorProto, helper  # noqa: PLC0415
+
+    w, r, b, c = (
+        _reordered(weights[f"cells.{layer}.{part}"], kind) for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    )
+    own = {f"{layer}.w": w, f"{layer}.r": r, f"{layer}.b": np.hstack([b, c])}
+    graph.weights |= own
+    memories = [f"{layer}.{slot}" for slot in kind.slots]
+    news = [f"{name}.new" for name in memories]
+    for names, side in ((memories, graph.inputs), (news, graph.outputs)):
+        side += [helper.make_tensor_value_info(name, TensorProto.FLOAT, (1, "B", hidden)) for name in names]
+    inputs = [f"{layer}.x", *own, "", *memories]
+    graph.add(kind.operator, inputs, [f"{layer}.y", *news], hidden_size=hidden, **kind.attributes)
+    graph.add("Squeeze", [f"{layer}.y", "direction"], [f"{layer + 1}.x"])  # (T, 1, B, H) -> (T, B, H)
 
 
 def _reordered(weight: Floats, kind: _Kind) -> Floats:
     """Blocks of gates in ONNX's order: (GH, ...) -> (1, GH, ...)."""
     blocks = np.split(weight, len(kind.order))
-    return np.concatenate([blocks[gate] for gate in kind.order])[None]
-
-
-def _head(config: ModelConfig, vocabulary: int, weights: Mapping[str, Floats]) -> _Graph:
-    """`rows` (N, H) -> `log_probabilities` (N, V)."""
-    graph = _Graph()
-    graph.inputs["rows"] = ("N", config.hidden or 0)
-    graph.outputs["log_probabilities"] = ("N", vocabulary)
-    rows, last = "rows", "embedding.weight" if config.tied else "head.weight"
-    if "head.projection.weight" in weights:
-        graph.add("Gemm", ["rows", "head.projection.weight"], ["projected"], transB=1)  # (N, E)
-        rows = "projected"
-    graph.add("Gemm", [rows, last, "head.bias"], ["logits"], transB=1)  # (N, V)
-    graph.add("LogSoftmax", ["logits"], ["log_probabilities"], axis=1)
-    used = ("head.projection.weight", last, "head.bias")
-    graph.weights = {name: np.ascontiguousarray(weights[name]) for name in used if name in weights}
-    return graph
+    return np.ascontiguousarray(np.concatenate([blocks[gate] for gate in kind.order])[None])

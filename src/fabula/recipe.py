@@ -20,7 +20,8 @@ DEFAULT_SECONDS = 60.0
 class Facts:
     """What the choice depends on."""
 
-    tokens: int
+    predictions: int
+    """Units to foretell in one reading, end marks included."""
     vocabulary: int
     unit: str
     by_heart: bool
@@ -41,7 +42,7 @@ def choose(settings: Settings, facts: Facts, size: str | None = None) -> tuple[S
         dropout=_or(model.dropout, 0.0 if facts.by_heart else 0.2),
     )
     training = _by_heart(settings.training, model, facts) if facts.by_heart else _at_length(settings.training, fine)
-    why = "learned by heart" if facts.by_heart else f"{facts.tokens:,} {facts.unit} to learn from"
+    why = "learned by heart" if facts.by_heart else f"{facts.predictions:,} {facts.unit} to learn from"
     said = f"{model.layers} x {hidden} {model.cell.upper()}, {facts.vocabulary:,} {facts.unit} known: {why}"
     return replace(settings, model=model, training=training), said
 
@@ -61,7 +62,7 @@ def _at_length(training: TrainingConfig, fine: bool) -> TrainingConfig:
 def _by_heart(training: TrainingConfig, model: ModelConfig, facts: Facts) -> TrainingConfig:
     """The whole text in every step, a high rate that does not fall; it stops when all is known."""
     unlimited = training.time is None and training.steps is None and training.epochs is None
-    batch = training.batch or (min(1024, facts.tokens) if model.window else min(16, max(1, facts.tokens // 8)))
+    batch = training.batch or (min(1024, facts.predictions) if model.window else min(16, max(1, facts.predictions // 8)))
     return replace(
         training,
         time=DEFAULT_SECONDS if unlimited else training.time,
@@ -69,7 +70,7 @@ def _by_heart(training: TrainingConfig, model: ModelConfig, facts: Facts) -> Tra
         decay="none" if training.decay == "cosine" else training.decay,
         warmup=0.0,
         batch=batch,
-        length=training.length or min(64, -(-facts.tokens // batch)),
+        length=training.length or min(64, -(-facts.predictions // batch)),
     )
 
 

@@ -138,9 +138,9 @@ def embedding_for(
 
 
 def train_vectors(stories: Iterable[Sequence[str]], width: int, seed: int, epochs: int = 10) -> Vectors:
-    """Vectors of all words in the stories but empty ones, by gensim's skip-gram with negative sampling; one seed, one result.
+    """Vectors of all words in the stories, by gensim's skip-gram with negative sampling; one seed, one result.
 
-    Errors: MissingExtraError without gensim, VectorsError without two words to learn from.
+    Empty words are passed over. Errors: MissingExtraError without gensim, VectorsError without two words to learn from.
     """
     try:
         from gensim.models import Word2Vec  # noqa: PLC0415

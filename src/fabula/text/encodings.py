@@ -68,11 +68,20 @@ def decode(data: bytes, name: str, encoding: str | None = None, declared: str | 
     return Decoded(text, found.encoding, found.guessed, found.replaced)
 
 
+def without_surrogates(text: str) -> str:
+    """The text with U+FFFD in place of lone surrogates, which some formats can spell but no file can hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
 def _told(data: bytes, name: str, encoding: str) -> Decoded:
     """The text in the encoding that the user named, strictly."""
     known = "such as utf-8, cp1252, gb18030 or shift_jis"
     try:
-        return Decoded(data.decode(encoding), codecs.lookup(encoding).name)
+        return Decoded(without_surrogates(data.decode(encoding)), codecs.lookup(encoding).name)
     except UnicodeError as error:
         at = f" at byte {error.start:,}" if isinstance(error, UnicodeDecodeError) else ""
         raise TextError(f"{name} is not {encoding}{at}: give another --encoding, or none to let it be found") from None

@@ -94,10 +94,10 @@ class PieceTokenizer(Tokenizer):
         return self.encode(" " + text if not self._knows(first) and self._knows(" " + first) else text)
 
     def _knows(self, piece: str) -> bool:
-        """Whether the piece has an id of its own, learned from the training text."""
+        """Whether the piece has an id of its own, met as such in the training text."""
         ids = self.encode(piece)
-        return len(ids) == 1 and self._is_learned(int(ids[0]))
+        return len(ids) == 1 and self._is_whole(int(ids[0]))
 
     @abstractmethod
-    def _is_learned(self, token: int) -> bool:
-        """Whether the id stands for a piece of the training text, not for a part to spell others with."""
+    def _is_whole(self, token: int) -> bool:
+        """Whether the id stood for whole pieces of the training text, not only for parts of others."""

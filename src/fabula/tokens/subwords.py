@@ -37,6 +37,7 @@ class Subwords(PieceTokenizer):
         spellings = _spell(merges)
         super().__init__(spellings, _bpe(spellings, merges))
         self._merges = merges
+        self._steps = {right for left, right in merges if left == ord(" ")}
 
     @classmethod
     def learn(cls, texts: Sequence[str], vocabulary: int | None) -> Self:
@@ -70,8 +71,9 @@ class Subwords(PieceTokenizer):
         """The pairs of ids that are joined, in the order they were learned."""
         return {"unit": self.unit, "merges": [list(pair) for pair in self._merges]}
 
-    def _is_learned(self, token: int) -> bool:
-        return token >= len(BYTES)
+    def _is_whole(self, token: int) -> bool:
+        # What a space was joined to may have been nothing but a step on the way to the word with its space.
+        return token >= len(BYTES) and token not in self._steps
 
 
 def _spell(merges: Sequence[Merge]) -> tuple[bytes, ...]:

@@ -70,7 +70,7 @@ class Words(PieceTokenizer):
         """The pieces in the order of their ids, and how often each was seen."""
         return {"unit": self.unit, "pieces": list(self._pieces), "counts": list(self._counts)}
 
-    def _is_learned(self, token: int) -> bool:
+    def _is_whole(self, token: int) -> bool:
         return token < len(self._counts) and self._counts[token] > 0
 
 

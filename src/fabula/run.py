@@ -1,0 +1,99 @@
+"""One training under way: all that changes while it learns, and how it measures itself; it decides nothing."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fabula.cells import State
+from fabula.config import Settings
+from fabula.corpus import Corpus, Part
+from fabula.evaluation import Measure, measure
+from fabula.events import Event, Listener
+from fabula.model import LanguageModel, NumpyScorer
+from fabula.optimizers import Optimizer
+from fabula.streams import Feed, ceiling
+
+
+@dataclass(kw_only=True)
+class Run:
+    """What a training is made of, and where it stands."""
+
+    out: Path
+    settings: Settings
+    corpus: Corpus
+    model: LanguageModel
+    optimizer: Optimizer
+    feed: Feed
+    check: Part | None
+    """The held-out stories measured on the way; all of them are measured at the end."""
+    listeners: Sequence[Listener]
+    begun: float
+    """`time.perf_counter()` when the program started, moved back by what earlier runs used."""
+    precision: str
+    state: State
+    step: int = 0
+    progress: float = 0.0
+    """0 .. 1 of whichever limit is nearest."""
+    reserve: float = 0.5
+    """Seconds kept back for the last measurement and for saving."""
+    evaluations: int = 0
+    best: float = math.inf
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
+    since_best: int = 0
+    """Measurements without a gain."""
+    losses: list[float] = field(default_factory=list)
+    hits: list[float] = field(default_factory=list)
+    tokens: int = 0
+    """Losses, hits and units since the last measurement."""
+    evaluated_at: float = 0.0
+    saved_at: float = 0.0
+    stop: bool = False
+    """Set from outside: finish this step, then save and return."""
+
+    @property
+    def seconds(self) -> float:
+        """Since the start of the program."""
+        return time.perf_counter() - self.begun
+
+    @property
+    def parameters(self) -> int:
+        """Numbers in the network."""
+        return sum(parameter.numel() for parameter in self.model.parameters())
+
+    def say(self, event: Event) -> None:
+        """Tell every listener."""
+        for listener in self.listeners:
+            listener(event)
+
+    def measured(self, part: Part) -> Measure:
+        """The network as it is, on some stories."""
+        end, window = self.corpus.tokenizer.end, self.settings.model.window
+        return measure(NumpyScorer(self.model), part.streams, end, part.counts, window=window)
+
+    def known(self) -> tuple[int, int, int]:
+        """Of a text learned by heart: predictions that are right, all predictions, and how many can be right.
+
+        With a fixed window only units that have that many before them count, as in the article.
+        """
+        window, streams = self.settings.model.window, self.corpus.train.streams
+        if window and (best := ceiling(streams, window)).total:
+            views = (np.lib.stride_tricks.sliding_window_view(s, window + 1) for s in streams if len(s) > window)
+            rows = np.concatenate([view.astype(np.int64) for view in views])  # (N, W+1)
+            scorer = NumpyScorer(self.model)
+            _, right, _ = scorer.score(rows[:, :-1], rows[:, -1:], scorer.initial_state(len(rows)))
+            return int(right.sum()), best.total, best.right
+        whole = self.measured(self.corpus.train)
+        return whole.correct, whole.tokens, whole.tokens
+
+
+def arrays(tensors: Mapping[str, Tensor]) -> dict[str, NDArray[np.float32]]:
+    """Copies as NumPy arrays."""
+    return {name: tensor.detach().cpu().contiguous().numpy().copy() for name, tensor in tensors.items()}

@@ -1,0 +1,335 @@
+"""Telling stories with a model: prompt in, text out, word by word; knows no terminal, no torch and no file's layout.
+
+Legend: B stories side by side, T time, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import re
+import reprlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypedDict, Unpack
+
+import numpy as np
+
+from fabula.config import SamplingConfig, Settings
+from fabula.engine import Engine, Floats, State
+from fabula.errors import UsageError
+from fabula.sampling import Filter, choose, filters
+from fabula.text import count_words
+from fabula.tokens import Decoder, Tokenizer
+
+WORDS = 200
+"""Most words of a story whose length was not asked for."""
+
+BEYOND = 100
+"""Most words told beyond those asked for, to reach the end of a sentence."""
+
+PROMPT = 1 << 24
+"""Most characters of a prompt."""
+
+TOGETHER = 64
+"""Most stories told side by side."""
+
+PATIENCE = 64
+"""Units spent on each word asked for, at most: endless white space, or a word without end, must come to an end."""
+
+
+class Options(TypedDict, total=False):
+    """How a story is told; all may be left out."""
+
+    words: int | None
+    """Exactly so many words, one story after another if need be; by default to the story's end or up to `WORDS`."""
+    sampling: SamplingConfig | None
+    """How units are chosen; by default as the model's settings say."""
+    stop: str | Sequence[str]
+    """End before any of these texts."""
+    until: str | None
+    """`sentence` goes on to the end of the sentence in which the last word stands, `BEYOND` words at most."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Telling:
+    """A story as it was told."""
+
+    text: str
+    """What was written; `prompt + text` reads on without a seam."""
+    prompt: str
+    tokens: int
+    """Units written, end marks included."""
+    seconds: float
+    copied_4: float | None = None
+    """Share of the words in runs of 4 or more that the training text has too; None where nobody has looked."""
+    copied_8: float | None = None
+    longest_copy: int | None = None
+    """Words in the longest copied run."""
+
+    def to_json(self) -> dict[str, str | float | None]:
+        """What `fabula write --json` prints."""
+        return dataclasses.asdict(self) | {"seconds": round(self.seconds, 4)}
+
+
+class Storyteller:
+    """A model that writes. What it tells hangs on prompt, options and the story's number, not on its neighbours."""
+
+    def __init__(
+        self, settings: Settings, tokenizer: Tokenizer, weights: Mapping[str, Floats], *, threads: int | None = None
+    ) -> None:
+        self.settings, self.tokenizer = settings, tokenizer
+        self.engine = Engine(settings.model, tokenizer.size, weights, threads=threads)
+
+    def stream(self, prompt: str = "", *, story: int = 0, **options: Unpack[Options]) -> Iterator[str]:
+        """Write on from a prompt, piece by piece as it comes; the prompt itself is not repeated.
+
+        Another `story` number tells another story with the same seed. Every word costs the same, the last as the first.
+        Errors: UsageError, TextError; UnknownSymbolError for a prompt that the unit `symbols` cannot spell.
+        """
+        ids, tales = self._begin(prompt, [story], **options)  # pyrefly: ignore
+        return (piece for _, piece in self._tell(ids, tales) if piece)
+
+    def write(self, prompt: str = "", *, story: int = 0, **options: Unpack[Options]) -> Telling:
+        """The whole story that `stream` would tell."""
+        return self._collect(prompt, [story], **options)[0]
+
+    def write_many(self, count: int, prompt: str = "", **options: Unpack[Options]) -> list[Telling]:
+        """Stories 0 .. count-1, told side by side: the same that `write` tells one by one, but sooner."""
+        told: list[Telling] = []
+        for first in range(0, count, TOGETHER):
+            told += self._collect(prompt, range(first, min(first + TOGETHER, count)), **options)
+        return told
+
+    def _collect(self, prompt: str, stories: Sequence[int], **options: Unpack[Options]) -> list[Telling]:
+        """Some stories told to their ends."""
+        began = time.perf_counter()
+        ids, tales = self._begin(prompt, stories, **options)  # pyrefly: ignore
+        pieces: dict[_Tale, list[str]] = {tale: [] for tale in tales}
+        seconds: dict[_Tale, float] = {}
+        for tale, piece in self._tell(ids, tales):
+            pieces[tale].append(piece)
+            if tale.over:
+                seconds[tale] = time.perf_counter() - began
+        return [
+            Telling(text="".join(pieces[tale]), prompt=prompt, tokens=len(pieces[tale]), seconds=seconds[tale])
+            for tale in tales
+        ]
+
+    def _begin(
+        self,
+        prompt: str,
+        stories: Sequence[int],
+        *,
+        words: int | None = None,
+        sampling: SamplingConfig | None = None,
+        stop: str | Sequence[str] = (),
+        until: str | None = None,
+    ) -> tuple[list[int], list[_Tale]]:
+        """The prompt as ids, and the stories that go on from it."""
+        stops = (stop,) if isinstance(stop, str) else tuple(stop)
+        if words is not None and words < 1:
+            raise UsageError(f"words must be at least 1, got {words}")
+        if until not in (None, "sentence"):
+            raise UsageError(f"until must be 'sentence' or left out, got {reprlib.repr(until)}")
+        if not all(stops):
+            raise UsageError("stop must be a text to end before, got an empty one: leave it out")
+        if len(prompt) > PROMPT:
+            raise UsageError(
+                f"a prompt must have at most {PROMPT:,} characters, got {len(prompt):,}: give its last part"
+            )
+        ids: list[int] = self.tokenizer.encode_prompt(prompt).tolist()
+        how = sampling or self.settings.sampling
+        # The space that ends a prompt comes back with the first word where a word holds the space before it.
+        seam = bool(ids) and prompt[-1].isspace() and not self.tokenizer.spelling(ids[-1])[-1:].isspace()
+        tales = [
+            _Tale(
+                self.tokenizer,
+                ids,
+                filters=filters(how),
+                rng=np.random.default_rng((how.seed, story)),
+                ending=_Ending(words or WORDS, stops, sentence=until is not None),
+                exact=words is not None,
+                seam=seam,
+            )
+            for story in stories
+        ]
+        return ids, tales
+
+    def _tell(self, ids: list[int], tales: list[_Tale]) -> Iterator[tuple[_Tale, str]]:
+        """Every unit of every story, side by side, as the text it adds (often none)."""
+        window = self.settings.model.window
+        opening = tales[0].window(window) if window else [self.tokenizer.end, *ids]
+        scores, state = self._foretell([opening], self.engine.initial_state(1))
+        rows = np.zeros(len(tales), np.intp)  # all stories go on from the one prompt
+        while True:
+            for tale, row in zip(tales, rows, strict=True):
+                yield tale, tale.go_on(scores[row])
+            going = [place for place, tale in enumerate(tales) if not tale.over]
+            if not going:
+                return
+            tales, rows = [tales[place] for place in going], rows[going]
+            if window:
+                scores, state = self._foretell([t.window(window) for t in tales], self.engine.initial_state(len(tales)))
+            else:
+                scores, state = self._foretell([[t.latest] for t in tales], tuple(memory[rows] for memory in state))
+            rows = np.arange(len(tales))
+
+    def _foretell(self, units: list[list[int]], state: State) -> tuple[Floats, State]:
+        """Read units (B, T) and say what comes after them: log-probabilities (B, V) and the new state."""
+        read = np.array(units, np.int64)
+        return self.engine.step(read[:, -1], self.engine.read(read[:, :-1], state))
+
+
+class _Tale:
+    """One story while it is told."""
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        prompt: list[int],
+        *,
+        filters: list[Filter],
+        rng: np.random.Generator,
+        ending: _Ending,
+        exact: bool,
+        seam: bool,
+    ) -> None:
+        self.over = False
+        self.latest = tokenizer.end
+        self._tokenizer, self._filters, self._rng, self._ending = tokenizer, filters, rng, ending
+        self._history = list(prompt)
+        self._first = 0  # place in the history where the present story begins
+        self._exact, self._seam = exact, seam
+        self._budget = PATIENCE * (ending.words + BEYOND)
+        self._decoder = Decoder(tokenizer)
+        for token in prompt[-1:]:  # which ends a character, and sets what follows apart from a story's beginning
+            self._decoder.feed(token)
+
+    def go_on(self, scores: Floats) -> str:
+        """Choose the next unit by its log-probabilities (V,); the text that may be shown now."""
+        self.latest = self._choose(scores)
+        self._budget -= 1
+        done = self._budget <= 0
+        if self.latest == self._tokenizer.end:
+            done = done or self._ending.full or not self._exact
+            shown = self._ending.feed(self._decoder.flush() if done else self._decoder.flush() + "\n\n")
+            self._decoder, self._first = Decoder(self._tokenizer), len(self._history)
+        else:
+            self._history.append(self.latest)
+            text = self._decoder.feed(self.latest)
+            if self._seam:
+                text, self._seam = text.removeprefix(" "), False
+            shown = self._ending.feed(text)
+        if done and not self._ending.over:
+            shown += self._ending.rest()
+        self.over = done or self._ending.over
+        return shown
+
+    def _choose(self, scores: Floats) -> int:
+        """The next unit; a story that has just begun, or just been taken up, does not end at once."""
+        tokenizer = self._tokenizer
+        if self.latest == tokenizer.end:
+            scores = scores.copy()
+            scores[tokenizer.end] = -np.inf
+        if self._seam:
+            spaced = [tokenizer.spelling(token).startswith(b" ") for token in range(tokenizer.size)]
+            scores = np.where(spaced, scores, -np.inf) if any(spaced) else scores
+        return choose(scores, self._history, self._filters, self._rng)
+
+    def window(self, size: int) -> list[int]:
+        """The last `size` units of the present story, after end marks where it has not so many."""
+        units = self._history[max(self._first, len(self._history) - size) :]
+        return [self._tokenizer.end] * (size - len(units)) + units
+
+
+class _Ending:
+    """Where a text ends: after its words, at the end of a sentence, before a stop text. Never in white space.
+
+    Words are those of `count_words`: runs between white space, and single characters in scripts without spaces.
+    What may yet turn out to lie behind the end is held back, so that nothing shown has to be taken back.
+    """
+
+    def __init__(self, words: int, stops: Sequence[str], *, sentence: bool) -> None:
+        self.words, self.over = words, False
+        self._stops, self._sentence = stops, sentence
+        self._text = ""  # what is held back, after the last characters shown
+        self._shown = self._seen = 0  # how much of it was shown, and how much was looked at
+        self._count, self._inside = 0, False
+
+    @property
+    def full(self) -> bool:
+        """True when all words asked for have begun."""
+        return self._count >= self.words
+
+    def feed(self, text: str) -> str:
+        """Take in more text; what may be shown of it and of what was held back."""
+        self._text += text
+        cuts = [self._text.find(stop, self._shown) for stop in self._stops]
+        cuts.append(self._last_word())
+        found = [cut for cut in cuts if cut >= 0]
+        if found:
+            self.over, self._text = True, self._text[: min(found)]
+            return self.rest()
+        begun = (n for stop in self._stops for n in range(1, len(stop)) if self._text.endswith(stop[:n]))
+        return self._show(len(self._text) - max(begun, default=0))
+
+    def rest(self) -> str:
+        """What is left when the story itself has ended."""
+        return self._show(len(self._text))
+
+    def _show(self, limit: int) -> str:
+        """The text up to `limit`, without the white space that ends it; remembers what a sentence's end is told by."""
+        limit = max(self._shown, len(self._text[:limit].rstrip()))
+        text = self._text[self._shown : limit]
+        gone = max(0, min(limit, self._seen) - 16)
+        self._text, self._shown, self._seen = self._text[gone:], limit - gone, self._seen - gone
+        return text
+
+    def _last_word(self) -> int:
+        """Place in the text where the first word too many begins, -1 while there is none."""
+        for place in range(self._seen, len(self._text)):
+            character = self._text[place]
+            kind = _kind(character)
+            begins = kind == _WORD or (kind == _LETTER and not self._inside)
+            if (begins or character in _OPENING) and self.full and self._may_end(place):
+                return place
+            self._count += begins
+            self._inside = kind == _LETTER
+        self._seen = len(self._text)
+        return -1
+
+    def _may_end(self, place: int) -> bool:
+        """Whether the text may end before the word that begins here."""
+        if not self._sentence or self._count >= self.words + BEYOND:
+            return True
+        return _SENTENCE.search(self._text[:place]) is not None
+
+
+_LETTER, _WORD = 1, 2
+_OPENING = "「『（《〈【〔［｛"
+_SENTENCE = re.compile(
+    r"""[.!?\u2026\u061f\u06d4\u0964\u0965\u104b\u17d4\u3002\uff01\uff0e\uff1f\uff61]["'”’»)\]」』】）》〉]*\s*$"""
+    r"|[\u0e00-\u0eff]\s+$"  # Thai and Lao end a sentence with a space
+    r"|\n\s*\n\s*$"
+)
+"""A text that ends where a sentence, a paragraph or a story does."""
+
+
+@functools.lru_cache(maxsize=4096)
+def _kind(character: str) -> int:
+    """Part of a longer word (1), a word by itself (2), or between words (0)."""
+    return count_words(character * 2)
+
+
+def load(folder: str | Path, *, threads: int | None = None) -> Storyteller:
+    """The storyteller of a model folder; errors: FolderError.
+
+    >>> load("my-model").write("had a general", words=32).text  # doctest: +SKIP
+    """
+    from fabula.folder import read_model  # noqa: PLC0415 - a storyteller made from weights in memory needs no folder
+
+    model = read_model(folder)
+    return Storyteller(model.settings, model.tokenizer, model.weights, threads=threads)

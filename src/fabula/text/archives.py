@@ -1,0 +1,89 @@
+"""Opens .gz and .zip in memory, within limits, so that no archive can fill memory or write a file; knows no formats."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from typing import IO
+
+from fabula.errors import TextError
+
+MOST_MEMBERS = 100_000
+MOST_BYTES = 2 << 30
+HIGHEST_RATIO = 200
+"""Text shrinks about 3 to 10 times; what shrinks more than this (beyond the first megabytes) is a bomb."""
+
+_FREE_BYTES = 16 << 20  # the ratio does not matter below this size
+_CHUNK = 1 << 20
+_DAMAGED = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, RuntimeError, ValueError)
+
+
+class _Meter:
+    """Counts what comes out of one archive and stops it at the limits."""
+
+    def __init__(self, name: str, packed: int) -> None:
+        self._name = name
+        self._most = min(MOST_BYTES, max(_FREE_BYTES, packed * HIGHEST_RATIO))
+        self._unpacked = 0
+
+    def read(self, stream: IO[bytes]) -> bytes:
+        """All bytes of a member; errors: TextError at the limit."""
+        chunks: list[bytes] = []
+        while chunk := stream.read(_CHUNK):
+            self._unpacked += len(chunk)
+            if self._unpacked > self._most:
+                raise TextError(
+                    f"{self._name} unpacks to more than {self._most >> 20:,} MB, like an archive bomb: "
+                    "unpack it yourself and give the files"
+                )
+            chunks.append(chunk)
+        return b"".join(chunks)
+
+
+def unpack_gzip(data: bytes, name: str) -> bytes:
+    """What a .gz file holds; errors: TextError when it is damaged or too large."""
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as stream:
+            return _Meter(name, len(data)).read(stream)
+    except _DAMAGED:
+        raise TextError(f"{name} is damaged or no gzip file: pack it again") from None
+
+
+class ZipArchive:
+    """The members of a .zip file by name; nothing is ever written to disk."""
+
+    def __init__(self, data: bytes, name: str) -> None:
+        self._name = name
+        self._meter = _Meter(name, len(data))
+        try:
+            self._archive = zipfile.ZipFile(io.BytesIO(data))
+        except _DAMAGED:
+            raise TextError(f"{name} is damaged or no zip file: pack it again") from None
+        members = self._archive.infolist()
+        if len(members) > MOST_MEMBERS:
+            raise TextError(f"{name} must have at most {MOST_MEMBERS:,} files in it, got {len(members):,}")
+        self._members = {member.filename: member for member in members if not member.is_dir()}
+
+    def __contains__(self, member: str) -> bool:
+        return member in self._members
+
+    def __iter__(self) -> Iterator[str]:
+        """Names of the members, sorted, folders left out."""
+        return iter(sorted(self._members))
+
+    def read(self, member: str) -> bytes:
+        """The bytes of one member; errors: TextError when it is damaged, locked or too large."""
+        info = self._members[member]
+        if info.flag_bits & 1:
+            raise TextError(f"{self._name} is locked with a password: unpack it yourself and give the files")
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2):
+            raise TextError(f"{self._name} is packed by method {info.compress_type}: pack it again with deflate")
+        try:
+            with self._archive.open(info) as stream:
+                return self._meter.read(stream)
+        except _DAMAGED:
+            raise TextError(f"{self._name} is damaged: pack it again") from None

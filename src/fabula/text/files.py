@@ -1,0 +1,211 @@
+"""Paths to documents: files, folders, archives and standard input; knows no stories.
+
+What the user names must be readable; what is merely found in a folder or an archive is left out and counted.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+from fabula.config import TextConfig
+from fabula.errors import TextError
+from fabula.text.archives import ZipArchive, unpack_gzip
+from fabula.text.contents import Contents
+from fabula.text.formats import READERS, Reader, read_plain
+from fabula.text.tables import read_jsonl
+
+STDIN = "-"
+_LONGEST_NAME = 60
+
+
+@dataclass(frozen=True)
+class Source:
+    """One document: where it came from and how it was read."""
+
+    path: str
+    """As the user named it, `archive.zip:member` in an archive, `-` for standard input; safe to print."""
+    encoding: str
+    guessed: bool
+    size: int
+    """Bytes, after unpacking."""
+
+
+@dataclass(frozen=True)
+class Document:
+    """A source with what it holds."""
+
+    source: Source
+    contents: Contents
+
+
+def read_documents(
+    paths: Sequence[str | Path], config: TextConfig, stdin: BinaryIO | None = None
+) -> tuple[list[Document], list[str]]:
+    """All documents below some paths in order, and notes to say aloud. Errors: TextError, MissingExtraError."""
+    if not paths:
+        raise TextError("give a text to read: a file, a folder, an archive, or - for standard input")
+    desk = _Desk(config)
+    for path in paths:
+        if str(path) == STDIN:
+            desk.read_stdin(stdin)
+        else:
+            desk.read_path(Path(path))
+    return desk.documents, desk.notes()
+
+
+def quoted(path: str | Path) -> str:
+    """A path for a message: in quotes, without control characters, the middle left out when it is long.
+
+    >>> quoted("tales\\n.txt")
+    "'tales\\\\n.txt'"
+    """
+    name = printable(str(path))
+    if len(name) > _LONGEST_NAME:
+        name = f"{name[: _LONGEST_NAME // 2]}...{name[-_LONGEST_NAME // 2 :]}"
+    return f"'{name}'"
+
+
+def printable(path: str) -> str:
+    """A path with escapes in place of what cannot be shown or written as UTF-8."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in path)
+
+
+class _Desk:
+    """Collects the documents of one call and remembers what was left out."""
+
+    def __init__(self, config: TextConfig) -> None:
+        self.documents: list[Document] = []
+        self._config = config
+        self._hidden = 0
+        self._unfit: Counter[str] = Counter()  # ends of names that no reader opens
+        self._refused: list[str] = []  # why files that were found could not be read
+
+    def read_stdin(self, stdin: BinaryIO | None) -> None:
+        """One document from standard input: JSON Lines when a field is asked for, else running text."""
+        if stdin is None:
+            raise TextError("there is no standard input to read: give a file or a folder")
+        rows = self._config.field is not None or self._config.stories == "field"
+        self._add(STDIN, "standard input", stdin.read(), read_jsonl if rows else read_plain)
+
+    def read_path(self, path: Path) -> None:
+        """A file or a folder that the user named."""
+        try:
+            mode = path.stat().st_mode
+        except FileNotFoundError:
+            raise TextError(f"no file or folder {quoted(path)}: look at its spelling") from None
+        except (OSError, ValueError) as error:
+            raise _unreadable(path, error) from None
+        if stat.S_ISDIR(mode):
+            self._read_folder(path)
+        elif stat.S_ISREG(mode):
+            self._read_file(path)
+        else:
+            raise TextError(f"{quoted(path)} is a pipe or a device, not a file: give - to read standard input")
+
+    def notes(self) -> list[str]:
+        """What was left out, in sentences."""
+        notes: list[str] = []
+        if self._unfit:
+            kinds = ", ".join(f"{count:,} {printable(suffix)}" for suffix, count in self._unfit.most_common(5))
+            notes.append(f"left out {_files(self._unfit.total())} of kinds that are not read: {kinds}")
+        if self._hidden:
+            notes.append(f"left out {self._hidden:,} with a hidden name")
+        if self._refused:
+            notes.append(f"left out {_files(len(self._refused))} that could not be read: {self._refused[0]}")
+        return notes
+
+    def _read_folder(self, top: Path) -> None:
+        """Every fitting file below a folder in the order of the names; links to folders are not followed."""
+        count = len(self.documents)
+        for folder, folders, files in os.walk(
+            top, onerror=lambda error: self._refused.append(str(_unreadable(top, error)))
+        ):
+            folders[:] = self._seen(folders)
+            for path in (Path(folder, name) for name in self._seen(files)):
+                if self._fits(path.name, (*READERS, ".zip")):
+                    with self._leniently():
+                        self.read_path(path)
+        self._check_found(count, f"the folder {quoted(top)}")
+
+    def _read_file(self, path: Path) -> None:
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise _unreadable(path, error) from None
+        if _suffix(path.name) == ".zip":
+            self._read_zip(path, data)
+        else:
+            self._unpack_and_add(str(path), data)
+
+    def _read_zip(self, path: Path, data: bytes) -> None:
+        """Every fitting member of an archive; archives in archives are left out, except .gz."""
+        count = len(self.documents)
+        archive = ZipArchive(data, quoted(path))
+        members = {PurePosixPath(member): member for member in archive}
+        for pure, member in members.items():
+            hidden = any(part.startswith((".", "__MACOSX")) for part in pure.parts)
+            self._hidden += hidden
+            if not hidden and self._fits(pure.name, tuple(suffix for suffix in READERS if suffix != ".epub")):
+                with self._leniently():
+                    self._unpack_and_add(f"{path}:{member}", archive.read(member))
+        self._check_found(count, quoted(path))
+
+    def _unpack_and_add(self, path: str, data: bytes) -> None:
+        if path.lower().endswith(".gz"):
+            data = unpack_gzip(data, quoted(path))
+        self._add(path, quoted(path), data, READERS.get(_suffix(path), read_plain))
+
+    def _add(self, path: str, name: str, data: bytes, read: Reader) -> None:
+        contents = read(data, name, self._config)
+        source = Source(printable(path), contents.encoding, contents.guessed, len(data))
+        self.documents.append(Document(source, contents))
+
+    def _seen(self, names: list[str]) -> list[str]:
+        """The names that are not hidden, sorted; the others are counted."""
+        seen = sorted(name for name in names if not name.startswith("."))
+        self._hidden += len(names) - len(seen)
+        return seen
+
+    def _fits(self, name: str, suffixes: tuple[str, ...]) -> bool:
+        """True when a reader opens files with such a name; others are counted."""
+        suffix = _suffix(name)
+        if suffix not in suffixes:
+            self._unfit[suffix or "without ending"] += 1
+        return suffix in suffixes
+
+    @contextmanager
+    def _leniently(self) -> Iterator[None]:
+        """A file that was only found may be unreadable; that is remembered."""
+        try:
+            yield
+        except TextError as error:
+            self._refused.append(str(error))
+
+    def _check_found(self, count: int, place: str) -> None:
+        """Errors: TextError when no document came to those that were there before."""
+        if len(self.documents) > count:
+            return
+        if self._refused:
+            raise TextError(self._refused[0])
+        raise TextError(f"no text in {place}: expected files such as .txt, .md, .jsonl, .csv, .html or .epub")
+
+
+def _suffix(name: str) -> str:
+    """The end of a name that tells its format, lower case, without `.gz`."""
+    return PurePosixPath(name.lower().removesuffix(".gz")).suffix
+
+
+def _files(count: int) -> str:
+    return "1 file" if count == 1 else f"{count:,} files"
+
+
+def _unreadable(path: Path, error: Exception) -> TextError:
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else "its name cannot be used"
+    return TextError(f"cannot read {quoted(path)}: {reason.lower()}")

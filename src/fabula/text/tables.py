@@ -1,0 +1,95 @@
+"""JSON Lines and CSV to one text a row; finds out which field holds the text; knows no files."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+
+from fabula.config import TextConfig
+from fabula.errors import TextError
+from fabula.text.contents import Contents, Part
+from fabula.text.encodings import decode, without_surrogates
+
+Row = Mapping[str, object]
+
+_USUAL_FIELDS = ("text", "story", "content", "body", "document")
+_LONGEST_CELL = 2**31 - 1  # the csv module stops at 131,072 characters unless told otherwise
+
+
+def read_jsonl(data: bytes, name: str, config: TextConfig) -> Contents:
+    """One story a line: an object with a text field, or a bare string. Errors: TextError names the line."""
+    decoded = decode(data, name, config.encoding)
+    rows: list[Row] = []
+    for number, line in enumerate(decoded.text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            raise TextError(f"{name} must have one JSON object a line, line {number:,} is not JSON") from None
+        if isinstance(row, str):
+            row = {_USUAL_FIELDS[0]: row}
+        if not isinstance(row, dict):
+            raise TextError(f"{name} must have one JSON object a line, line {number:,} is a {type(row).__name__}")
+        rows.append(row)
+    return Contents.of(decoded, "rows", *_parts(rows, name, config.field))
+
+
+def read_csv(data: bytes, name: str, config: TextConfig) -> Contents:
+    """One story a row of comma- or semicolon-separated columns. Errors: TextError names the row."""
+    return _read_table(data, name, config, ",;|\t")
+
+
+def read_tsv(data: bytes, name: str, config: TextConfig) -> Contents:
+    """One story a row of tab-separated columns."""
+    return _read_table(data, name, config, "\t")
+
+
+def _read_table(data: bytes, name: str, config: TextConfig, delimiters: str) -> Contents:
+    decoded = decode(data, name, config.encoding)
+    heading = decoded.text.lstrip("\n").partition("\n")[0]
+    cells = list(_cells(decoded.text, name, max(delimiters, key=heading.count)))
+    if cells and config.field is None and not _is_header(cells[0]):
+        cells.insert(0, [f"column {i}" for i in range(1, 1 + len(cells[0]))])
+    rows = [dict(zip(cells[0], row, strict=False)) for row in cells[1:]]
+    return Contents.of(decoded, "rows", *_parts(rows, name, config.field))
+
+
+def _cells(text: str, name: str, delimiter: str) -> Iterator[list[str]]:
+    """The rows of a table that are not empty."""
+    before = csv.field_size_limit(_LONGEST_CELL)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    try:
+        yield from (row for row in reader if row)
+    except csv.Error:
+        raise TextError(f"{name} is not a regular table: look at the quotes near line {reader.line_num:,}") from None
+    finally:
+        csv.field_size_limit(before)
+
+
+def _is_header(row: Sequence[str]) -> bool:
+    """True when a first row names columns: no name is as long as a sentence."""
+    return all(len(cell.split()) < 4 and len(cell) < 40 for cell in row)
+
+
+def _parts(rows: Sequence[Row], name: str, field: str | None) -> list[Part]:
+    """The text and title of each row. Errors: TextError when there is no such field or no text at all."""
+    lengths: dict[str, int] = {}
+    for row in rows:
+        for key, value in row.items():
+            lengths[key] = lengths.get(key, 0) + (len(value) if isinstance(value, str) else 0)
+    if not any(lengths.values()):
+        raise TextError(f"{name} has no text in its rows: each row needs a field such as {_USUAL_FIELDS[0]!r}")
+    if field is None:
+        field = next((usual for usual in _USUAL_FIELDS if lengths.get(usual)), max(lengths, key=lengths.__getitem__))
+    if not lengths.get(field):
+        known = ", ".join(repr(key)[:20] for key in list(lengths)[:4])
+        raise TextError(f"{name} has no text in a field {field[:20]!r}: its fields are {known}")
+    return [Part(_said(row.get(field)), _said(row.get("title")).strip() or None) for row in rows]
+
+
+def _said(value: object) -> str:
+    """A field as text; JSON may spell characters that no text can hold."""
+    return without_surrogates(value) if isinstance(value, str) else ""

@@ -1,0 +1,237 @@
+"""Learning, end to end on the fable and on a small text: what is learned, kept, stopped and gone on with."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import fabula
+from fabula import folder, training
+from fabula.config import TrainingConfig, resolve
+from fabula.errors import DivergedError, FolderError, TextError, UsageError
+from fabula.events import Began, Evaluated, Event, Stepped
+
+ONE = {"threads": 1}
+SMALL = {"model": {"hidden": 24, "embedding": 8}, "text": {"unit": "chars"}}
+
+
+@pytest.fixture
+def tales(tmp_path: Path) -> Path:
+    """Sixty small stories of our own, enough for some to be kept aside."""
+    beasts, places = ("fox", "hen", "mouse", "bear", "owl"), ("the mill", "the well", "a barn", "the hill")
+    path = tmp_path / "tales.txt"
+    stories = [
+        f"# Story {number}\n\nA {beasts[number % 5]} went to {places[number % 4]}. There it met a "
+        f"{beasts[(number * 3 + 1) % 5]} who said: friend, what do you seek? Bread, said the {beasts[number % 5]}, "
+        f"and a warm place to sleep. Then come with me, said the other, and they went home together.\n"
+        for number in range(60)
+    ]
+    path.write_text("\n\n".join(stories), encoding="utf-8")
+    return path
+
+
+def run(paths: Path, out: Path, listeners: tuple = (), size: str | None = None, **sections: dict) -> training.Outcome:
+    merged = {name: {**SMALL.get(name, {}), **sections.get(name, {})} for name in {*SMALL, *sections, "training"}}
+    merged["training"] = {**ONE, **sections.get("training", {})}
+    return fabula.train(paths, out, settings=merged, listeners=listeners, size=size)
+
+
+@pytest.mark.parametrize(("window", "right"), [(0, 1.0), (3, 199 / 201)])
+def test_the_fable_is_learned_by_heart_to_its_ceiling(fable: Path, tmp_path: Path, window: int, right: float) -> None:
+    outcome = fabula.train(fable, tmp_path / "out", settings={"training": ONE, "model": {"window": window}})
+    assert outcome.stopped == "learned"
+    assert outcome.train_accuracy == pytest.approx(right)
+    assert outcome.held_out is None
+    told = fabula.load(tmp_path / "out").write("had a general", words=32, sampling=fabula_greedy())
+    assert told.text.split()[:4] == ["council", "to", "consider", "what"]
+
+
+def fabula_greedy():  # noqa: ANN201
+    return resolve({"sampling": {"temperature": 0}}).sampling
+
+
+@pytest.mark.parametrize("optimizer", ["rmsprop", "sgd"])
+def test_other_rules_learn_the_fable_too(fable: Path, tmp_path: Path, optimizer: str) -> None:
+    rates = {"rmsprop": 0.004, "sgd": 0.5}
+    outcome = fabula.train(
+        fable, tmp_path / "out", settings={"training": {**ONE, "optimizer": optimizer, "lr": rates[optimizer], "steps": 120}}
+    )
+    assert outcome.train_accuracy > 0.9
+
+
+def test_learning_lowers_the_held_out_figure_and_the_best_is_kept(tales: Path, tmp_path: Path) -> None:
+    heard: list[Event] = []
+    outcome = run(tales, tmp_path / "out", (heard.append,), training={"steps": 60, "lr": 0.01, "batch": 8})
+    figures = [event.held_out.bits_per_byte for event in heard if isinstance(event, Evaluated) and event.held_out]
+    assert figures[-1] < figures[0]
+    assert outcome.held_out
+    assert outcome.held_out.bits_per_byte == pytest.approx(min(figures), rel=1e-4)
+    assert outcome.steps == 60
+    assert outcome.stopped == "steps"
+    assert sum(isinstance(event, Stepped) for event in heard) == 60
+
+
+def test_evaluating_the_folder_gives_the_figure_of_the_training(tales: Path, tmp_path: Path) -> None:
+    """Torch measured at the end of the training, onnxruntime measures now: the same figure."""
+    kept = tmp_path / "kept.txt"
+    kept.write_text("A hen went to the well.\nThere it met an owl.", encoding="utf-8")
+    outcome = fabula.train(
+        tales, tmp_path / "out", held_out=kept, settings={"training": {**ONE, "steps": 20, "batch": 8}, **SMALL}
+    )
+    again = fabula.evaluate(tmp_path / "out", kept)
+    assert outcome.held_out
+    assert again.bits_per_byte == pytest.approx(outcome.held_out.bits_per_byte, rel=1e-5)
+    assert again.accuracy == outcome.held_out.accuracy
+
+
+@pytest.mark.parametrize(
+    "model",
+    [{"cell": "gru"}, {"layers": 2, "dropout": 0.3}, {"tied": True}, {"tied": True, "embedding": 24}, {"window": 4}],
+    ids=["gru", "two layers", "tied", "tied without projection", "window"],
+)
+def test_every_shape_trains_and_writes(tales: Path, tmp_path: Path, model: dict) -> None:
+    run(tales, tmp_path / "out", training={"steps": 6, "batch": 4}, model=model)
+    assert fabula.load(tmp_path / "out").write("A fox", words=5).text
+
+
+@pytest.mark.parametrize("unit", ["symbols", "words", "subwords", "chars", "bytes"])
+def test_every_unit_trains_and_writes(tales: Path, tmp_path: Path, unit: str) -> None:
+    run(tales, tmp_path / "out", training={"steps": 6, "batch": 4}, text={"unit": unit})
+    teller = fabula.load(tmp_path / "out")
+    assert teller.tokenizer.unit == unit
+    assert teller.write("A fox went", words=5).text
+
+
+def test_a_seed_gives_the_same_folder(tales: Path, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        run(tales, tmp_path / name, training={"steps": 12, "batch": 4}, model={"dropout": 0.2})
+    one, two = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("one", "two"))
+    assert one == two
+    run(tales, tmp_path / "three", training={"steps": 12, "batch": 4, "seed": 2}, model={"dropout": 0.2})
+    assert (tmp_path / "three" / "model.safetensors").read_bytes() != one
+
+
+def test_training_toml_repeats_the_run(tales: Path, tmp_path: Path) -> None:
+    run(tales, tmp_path / "one", training={"steps": 8, "batch": 4})
+    settings = tomllib.loads((tmp_path / "one" / "training.toml").read_text(encoding="utf-8"))
+    fabula.train(out=tmp_path / "two", settings=settings)
+    one, two = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("one", "two"))
+    assert one == two
+
+
+def test_stopping_and_going_on_gives_the_same_weights(tales: Path, tmp_path: Path) -> None:
+    """Stopped at step 17 of 40 and resumed: the same bits as a run that never stopped."""
+    plan = {"steps": 40, "batch": 4, "lr": 0.01}
+    run(tales, tmp_path / "whole", training=plan, model={"dropout": 0.2})
+
+    def stop(event: Event) -> None:
+        if isinstance(event, Stepped) and event.step == 17:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    first = run(tales, tmp_path / "parts", (stop,), training=plan, model={"dropout": 0.2})
+    assert first.stopped == "interrupted"
+    assert 17 <= first.steps <= 18
+    assert fabula.load(tmp_path / "parts").write("A fox", words=3).text
+    second = fabula.train(resume=tmp_path / "parts")
+    assert second.steps == 40
+    whole, parts = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "parts"))
+    assert whole == parts
+
+
+def test_resume_can_go_further_and_knows_its_text(tales: Path, tmp_path: Path) -> None:
+    plan = {"steps": 10, "batch": 4, "checkpoint_every": 0.001}
+    run(tales, tmp_path / "out", training=plan)
+    more = fabula.train(resume=tmp_path / "out", settings={"training": {"steps": 14}})
+    assert more.steps == 14
+    tales.write_text(tales.read_text(encoding="utf-8").replace("fox", "cat"), encoding="utf-8")
+    with pytest.raises(TextError, match="has changed"):
+        fabula.train(resume=tmp_path / "out")
+
+
+def test_there_must_be_something_to_go_on_from(tmp_path: Path) -> None:
+    with pytest.raises(FolderError, match="no checkpoint"):
+        fabula.train(resume=tmp_path / "nothing")
+
+
+def test_divergence_keeps_the_last_good_model(tales: Path, tmp_path: Path) -> None:
+    plan = {"steps": 4000, "batch": 4, "lr": 1000.0, "clip": 0.0, "optimizer": "sgd", "evaluations": 2000, "patience": 0}
+    with pytest.raises(DivergedError, match="try --set training.lr"):
+        run(tales, tmp_path / "out", training=plan)
+    weights = folder.read_model(tmp_path / "out").weights
+    assert all(np.isfinite(tensor).all() for tensor in weights.values())
+
+
+def test_early_stop_when_nothing_is_gained(tales: Path, tmp_path: Path) -> None:
+    plan = {"steps": 400, "batch": 4, "lr": 0.0, "evaluations": 40, "patience": 3}
+    outcome = run(tales, tmp_path / "out", training=plan)
+    assert outcome.stopped == "early"
+    assert outcome.steps == 40
+
+
+def test_notes_say_what_was_chosen(tales: Path, tmp_path: Path) -> None:
+    heard: list[Event] = []
+    run(tales, tmp_path / "out", (heard.append,), training={"steps": 2}, size="tiny")
+    began = next(event for event in heard if isinstance(event, Began))
+    assert any("60 stories" in note for note in began.notes)
+    assert any("held-out" in note or "kept aside" in note for note in began.notes)
+
+
+def test_unknown_size_and_nothing_to_read() -> None:
+    with pytest.raises(UsageError, match="tiny, small, medium, large"):
+        fabula.train("x.txt", size="huge")
+    with pytest.raises(UsageError, match="expected a text"):
+        fabula.train()
+
+
+def test_word_vectors_take_the_place_of_random_ones(fable: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    words = sorted(set(fable.read_text(encoding="utf-8").split()))[:90]
+    lines = [f"{word} {' '.join(f'{x:.4f}' for x in rng.normal(size=12))}" for word in words]
+    (tmp_path / "v.txt").write_text("\n".join(lines), encoding="utf-8")
+    heard: list[Event] = []
+    settings = {"training": {**ONE, "steps": 3, "vectors": str(tmp_path / "v.txt"), "freeze_vectors": True}}
+    fabula.train(fable, tmp_path / "out", settings=settings, listeners=(heard.append,))
+    notes = next(event.notes for event in heard if isinstance(event, Began))
+    assert any("90 of 112 words have a vector" in note for note in notes)
+    model = folder.read_model(tmp_path / "out")
+    row = model.tokenizer.encode(words[0])[0]
+    expected = np.array(lines[0].split()[1:], np.float32)
+    np.testing.assert_array_equal(model.weights["embedding.weight"][row], expected)
+
+
+@given(progress=st.floats(0, 1), warmup=st.floats(0, 1), decay=st.sampled_from(["cosine", "linear", "none"]))
+@settings(deadline=None)
+def test_the_rate_stays_within_its_bounds(progress: float, warmup: float, decay: str) -> None:
+    config = TrainingConfig(lr=0.5, warmup=warmup, decay=decay)
+    assert 0 <= training._rate(config, progress) <= 0.5 + 1e-12
+
+
+def test_killed_at_any_moment_it_goes_on(tales: Path, tmp_path: Path) -> None:
+    """A real process, really killed after it has saved: the folder still resumes."""
+    out = tmp_path / "out"
+    command = [
+        sys.executable, "-m", "fabula", "train", str(tales), "-o", str(out), "--unit", "chars", "--steps", "100000", "-q",
+        "--set", "training.checkpoint_every=0.2", "--set", "training.threads=1", "--set", "model.hidden=16",
+    ]  # fmt: skip
+    with subprocess.Popen(command) as process:
+        for _ in range(600):
+            if folder.latest_step(out):
+                break
+            time.sleep(0.1)
+        process.kill()
+    saved, _ = folder.read_checkpoint(out)
+    assert saved
+    done = subprocess.run(
+        [sys.executable, "-m", "fabula", "train", "--resume", str(out), "--steps", str(saved.step + 2), "--json", "-q"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert json.loads(done.stdout)["steps"] == saved.step + 2
