@@ -165,7 +165,7 @@ def test_there_must_be_something_to_go_on_from(tmp_path: Path) -> None:
 def test_divergence_keeps_the_last_good_model(tales: Path, tmp_path: Path) -> None:
     plan = {"steps": 4000, "batch": 4, "lr": 1000.0, "clip": 0.0, "optimizer": "sgd", "evaluations": 2000, "patience": 0}
     with pytest.raises(DivergedError, match="try --set training.lr"):
-        run(tales, tmp_path / "out", training=plan)
+        run(tales, tmp_path / "out", training=plan, model={"tied": True})
     weights = folder.read_model(tmp_path / "out").weights
     assert all(np.isfinite(tensor).all() for tensor in weights.values())
 

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import time as clock
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
-from fabula import config
-from fabula.errors import UsageError
-from fabula.evaluation import Measure
+from fabula import config, folder
+from fabula.corpus import encode, prepare
+from fabula.errors import FolderError, MissingExtraError, TextError, UsageError
+from fabula.evaluation import Measure, measure
 from fabula.events import Listener
+from fabula.storyteller import load
+from fabula.text import read_library
+from fabula.tokens import from_json
 
 if TYPE_CHECKING:
     from fabula.training import Outcome
@@ -42,22 +48,49 @@ def train(
     begun = clock.perf_counter() if begun is None else begun
     if size is not None and size not in config.SIZES:
         raise UsageError(f"--size must be one of {', '.join(config.SIZES)}, got {size!r}")
-    layers = (config.from_environment(), settings or {})
+    given = config.merge(config.from_environment(), settings or {})
     if resume is not None:
-        from fabula import training  # noqa: PLC0415 - torch takes a second to import
-
-        return training.resume(Path(resume), settings or {}, listeners=listeners, begun=begun)
-    resolved = config.resolve(*layers)
-    chosen = _listed(paths) or list(resolved.text.paths)
-    if not chosen:
+        return _resume(Path(resume), given, listeners, begun)
+    chosen = config.resolve(given)
+    text = replace(
+        chosen.text,
+        paths=tuple(map(str, _listed(paths))) or chosen.text.paths,
+        held_out_paths=tuple(map(str, _listed(held_out))) or chosen.text.held_out_paths,
+    )
+    if not text.paths:
         raise UsageError("expected a text to learn from: fabula train my-stories.txt")
-    target = Path(out) if out is not None else default_folder(chosen)
-    from fabula import training  # noqa: PLC0415
-
+    target = Path(out) if out is not None else default_folder(text.paths)
+    folder.check_claim(target, force=force)
+    corpus = prepare(text)
+    training = _training()
     return training.train(
-        chosen, target, resolved, size=size, held_out=_listed(held_out) or list(resolved.text.held_out_paths),
-        force=force, listeners=listeners, begun=begun,
-    )  # fmt: skip
+        corpus, target, replace(chosen, text=text), size=size, force=force, listeners=listeners, begun=begun
+    )
+
+
+def _resume(out: Path, given: config.Layer, listeners: Sequence[Listener], begun: float) -> Outcome:
+    """Go on from the newest checkpoint, with the settings it was made with and whatever is given anew."""
+    saved, skipped = folder.read_checkpoint(out)
+    if saved is None:
+        raise FolderError(f"{str(out)!r} has no checkpoint to go on from: fabula train makes a new model (-o, --force)")
+    settings = config.resolve(saved.state["settings"], given)
+    corpus = prepare(settings.text, tokenizer=from_json(saved.state["tokenizer"]))
+    if corpus.digest != saved.state["digest"]:
+        raise TextError(f"the text of {str(out)!r} has changed since its training stopped: bring it back, or --force")
+    notes = [f"checkpoint {name} is damaged and was skipped" for name in skipped]
+    corpus = replace(corpus, notes=(*notes, f"going on from step {saved.step:,}"))
+    return _training().resume(corpus, out, settings, saved, listeners=listeners, begun=begun)
+
+
+def _training() -> ModuleType:
+    """The room that learns; torch takes a second to import, so mistakes in the text are found before."""
+    try:
+        from fabula import training  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        if error.name and error.name.startswith("torch"):
+            raise MissingExtraError("training", "train") from None
+        raise
+    return training
 
 
 def evaluate(model: str | Path, paths: Paths, settings: config.Layer | None = None) -> Measure:
@@ -65,11 +98,6 @@ def evaluate(model: str | Path, paths: Paths, settings: config.Layer | None = No
 
     Never imports torch.
     """
-    from fabula.corpus import encode  # noqa: PLC0415
-    from fabula.evaluation import measure  # noqa: PLC0415
-    from fabula.storyteller import load  # noqa: PLC0415
-    from fabula.text import read_library  # noqa: PLC0415
-
     teller = load(model)
     text = config.resolve(config.from_environment(), settings or {}).text
     part = encode(read_library(_listed(paths), text).stories, teller.tokenizer)

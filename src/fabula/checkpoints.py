@@ -12,7 +12,7 @@ from fabula.config import SECTIONS
 from fabula.events import Saved, Warned
 from fabula.run import Run, arrays
 
-COUNTERS = ("progress", "evaluations", "since_best", "losses", "hits", "tokens", "reserve", "precision")
+COUNTERS = ("since_best", "losses", "hits", "tokens", "reserve", "precision")
 
 
 def save(run: Run) -> None:

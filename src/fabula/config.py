@@ -224,6 +224,16 @@ def resolve(*layers: Layer) -> Settings:
     return Settings(**{name: kind(**merged[name]) for name, kind in SECTIONS.items()})  # pyrefly: ignore
 
 
+def merge(*layers: Layer) -> dict[str, dict[str, Any]]:
+    """Several sources as one, unchecked; a later one overrules an earlier one, None says nothing."""
+    merged: dict[str, dict[str, Any]] = {}
+    for layer in layers:
+        for section, fields in layer.items():
+            given = {name: value for name, value in fields.items() if value is not None}
+            merged.setdefault(section, {}).update(given)
+    return merged
+
+
 def from_assignments(assignments: tuple[str, ...]) -> dict[str, dict[str, Any]]:
     """`("training.lr=0.002",)` as a layer of settings."""
     layer: dict[str, dict[str, Any]] = {}

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import BinaryIO
 
 import numpy as np
 
 from fabula.config import TextConfig
 from fabula.evaluation import Counts
-from fabula.text import Library, Story, count_words, read_library, recommend_unit, split
+from fabula.text import Story, count_words, read_library, recommend_unit, split
 from fabula.tokens import Ids, Tokenizer, build
 
 
@@ -79,30 +78,23 @@ def encode(stories: Sequence[Story], tokenizer: Tokenizer) -> Part:
     return Part(tuple(tokenizer.encode_many([story.text for story in stories])), count(stories))
 
 
-def prepare(
-    paths: Sequence[str | Path],
-    config: TextConfig,
-    *,
-    held_out: Sequence[str | Path] = (),
-    tokenizer: Tokenizer | None = None,
-    stdin: BinaryIO | None = None,
-) -> Corpus:
-    """Read, split, choose the unit, learn its vocabulary, encode.
+def prepare(config: TextConfig, *, tokenizer: Tokenizer | None = None, stdin: BinaryIO | None = None) -> Corpus:
+    """Read `config.paths`, split, choose the unit, learn its vocabulary, encode.
 
-    `held_out` names texts of one's own to measure on; `tokenizer` is given when a training goes on.
-    Errors: TextError; MissingExtraError when a format or script needs an extra.
+    `tokenizer` is given when a training goes on. Errors: TextError; MissingExtraError when a format or script needs an
+    extra.
     """
-    library = read_library(paths, config, stdin=stdin)
+    library = read_library(config.paths, config, stdin=stdin)
     notes = [library.how, *library.notes]
-    if held_out:
-        own = read_library(held_out, config)
+    if config.held_out_paths:
+        own = read_library(config.held_out_paths, config)
         train, kept, by_heart = list(library.stories), list(own.stories), False
         notes.append(f"held-out: {len(kept)} of your own {'story' if len(kept) == 1 else 'stories'}")
     else:
         parts = split(library, config.held_out)
         train, kept, by_heart = list(parts.train), list(parts.held_out), parts.by_heart
         notes.append(parts.how)
-    unit, reason = _unit(library, config, by_heart=by_heart)
+    unit, reason = recommend_unit(library) if config.unit == "auto" else (config.unit, "as asked")
     if tokenizer is None:
         # `symbols` has no way to spell what it has not met, so its vocabulary is that of the whole text.
         taught = [*train, *kept] if unit == "symbols" else train
@@ -119,12 +111,6 @@ def prepare(
     )
 
 
-def _unit(library: Library, config: TextConfig, *, by_heart: bool) -> tuple[str, str]:
-    if config.unit != "auto":
-        return config.unit, "as asked"
-    return recommend_unit(library, by_heart=by_heart)
-
-
 def _opening(story: Story) -> str:
     """The first three words of a story without its title, or its first four characters where words have no spaces."""
     text = story.text.split("\n", 1)[-1] if story.title else story.text
@@ -132,8 +118,3 @@ def _opening(story: Story) -> str:
     if not words:
         return story.text[:4]
     return " ".join(words[:3]) if len(words[0]) <= 24 and count_words(words[0]) == 1 else words[0][:4]
-
-
-def with_unit(config: TextConfig, corpus: Corpus) -> TextConfig:
-    """The settings with what was chosen filled in."""
-    return replace(config, unit=corpus.tokenizer.unit)

@@ -142,8 +142,9 @@ class Storyteller:
             )
         ids: list[int] = self.tokenizer.encode_prompt(prompt).tolist()
         how = sampling or self.settings.sampling
-        # The space that ends a prompt comes back with the first word where a word holds the space before it.
-        seam = bool(ids) and prompt[-1].isspace() and not self.tokenizer.spelling(ids[-1])[-1:].isspace()
+        # Where units hold the space before them, the space that ends a prompt is read with the first word to come.
+        dropped = bool(ids) and prompt[-1].isspace() and not self.tokenizer.spelling(ids[-1])[-1:].isspace()
+        seam = dropped and _kind(prompt.rstrip()[-1]) == _LETTER
         tales = [
             _Tale(
                 self.tokenizer,
@@ -267,11 +268,14 @@ class _Ending:
     def feed(self, text: str) -> str:
         """Take in more text; what may be shown of it and of what was held back."""
         self._text += text
-        cuts = [self._text.find(stop, self._shown) for stop in self._stops]
-        cuts.append(self._last_word())
-        found = [cut for cut in cuts if cut >= 0]
-        if found:
-            self.over, self._text = True, self._text[: min(found)]
+        limit = self._last_word()
+        self.over = limit >= 0
+        limit = limit if self.over else len(self._text)
+        places = [(self._text.find(stop, self._shown, limit), len(stop)) for stop in self._stops]
+        if found := [(place + size, place) for place, size in places if place >= 0]:
+            self.over, limit = True, min(found)[1]  # of the text that is complete first, however the pieces fall
+        self._text = self._text[:limit]
+        if self.over:
             return self.rest()
         begun = (n for stop in self._stops for n in range(1, len(stop)) if self._text.endswith(stop[:n]))
         return self._show(len(self._text) - max(begun, default=0))

@@ -10,7 +10,7 @@ import math
 import os
 import signal
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,9 +20,9 @@ import numpy as np
 import torch
 
 from fabula import card, checkpoints, folder, precision, recipe
-from fabula.config import Settings, TrainingConfig, resolve
-from fabula.corpus import Corpus, prepare, with_unit
-from fabula.errors import DivergedError, FolderError, TextError
+from fabula.config import Settings, TrainingConfig
+from fabula.corpus import Corpus
+from fabula.errors import DivergedError
 from fabula.evaluation import Measure
 from fabula.events import Began, Evaluated, Finished, Listener, Stepped
 from fabula.model import LanguageModel
@@ -30,7 +30,6 @@ from fabula.optimizers import OPTIMIZERS, clip
 from fabula.pretrained import initial_embedding
 from fabula.run import Run, arrays
 from fabula.streams import Feed, Lanes, Windows
-from fabula.tokens import from_json as tokenizer_from_json
 
 CHECK_TOKENS = 32_768
 """Held-out units measured on the way; all of them are measured at the end."""
@@ -61,25 +60,20 @@ class Outcome:
 
 
 def train(
-    paths: Sequence[str | Path],
+    corpus: Corpus,
     out: Path,
     settings: Settings,
     *,
     size: str | None = None,
-    held_out: Sequence[str | Path] = (),
     force: bool = False,
     listeners: Sequence[Listener] = (),
     begun: float,
 ) -> Outcome:
-    """Learn from texts and write a model folder; `begun` is the `time.perf_counter()` that `training.time` counts from.
+    """Learn a corpus and write a model folder; `begun` is the `time.perf_counter()` that `training.time` counts from.
 
-    Errors: TextError, UsageError, FolderError (the folder is in the way), DivergedError. Ctrl-C finishes the step,
-    saves and returns an outcome whose `stopped` is "interrupted".
+    Errors: UsageError, FolderError (the folder is in the way), DivergedError. Ctrl-C finishes the step, saves and
+    returns an outcome whose `stopped` is "interrupted".
     """
-    folder.check_claim(out, force=force)
-    corpus = prepare(paths, settings.text, held_out=held_out)
-    names = {"paths": tuple(map(str, paths)), "held_out_paths": tuple(map(str, held_out))}
-    settings = replace(settings, text=replace(with_unit(settings.text, corpus), **names))
     facts = recipe.Facts(
         predictions=corpus.train.tokens + len(corpus.train.streams),
         vocabulary=corpus.tokenizer.size,
@@ -87,43 +81,33 @@ def train(
         by_heart=corpus.by_heart,
     )
     settings, said = recipe.choose(settings, facts, size)
-    corpus = replace(corpus, notes=(*corpus.notes, f"unit: {corpus.tokenizer.unit} ({corpus.unit_reason})", said))
+    settings = replace(settings, text=replace(settings.text, unit=facts.unit))
+    corpus = replace(corpus, notes=(*corpus.notes, f"unit: {facts.unit} ({corpus.unit_reason})", said))
     run = _assemble(out, settings, corpus, listeners, begun)
     folder.claim(out, force=force)
     return _carry_out(run)
 
 
 def resume(
+    corpus: Corpus,
     out: Path,
-    overrides: Mapping[str, Mapping[str, Any]],
+    settings: Settings,
+    saved: folder.Checkpoint,
     *,
     listeners: Sequence[Listener] = (),
     begun: float,
 ) -> Outcome:
-    """Go on with a training from its newest checkpoint; `overrides` may give it more time, steps or epochs.
-
-    Errors: FolderError when there is no checkpoint, TextError when the text has changed.
-    """
-    saved, skipped = folder.read_checkpoint(out)
-    if saved is None:
-        raise FolderError(f"{str(out)!r} has no checkpoint to go on from: fabula train makes a new model (-o, --force)")
-    settings = resolve(saved.state["settings"], overrides)
-    tokenizer = tokenizer_from_json(saved.state["tokenizer"])
-    corpus = prepare(settings.text.paths, settings.text, held_out=settings.text.held_out_paths, tokenizer=tokenizer)
-    if corpus.digest != saved.state["digest"]:
-        raise TextError(f"the text of {str(out)!r} has changed since its training stopped: bring it back, or --force")
-    notes = [f"checkpoint {name} is damaged and was skipped" for name in skipped]
-    corpus = replace(corpus, notes=(*notes, f"going on from step {saved.step:,}"))
+    """Go on with a training from one of its checkpoints, to the same bits as if it had never stopped."""
     run = _assemble(out, settings, corpus, listeners, begun)
     checkpoints.restore(run, saved)
+    _advance(run)  # not restored: the limits may have moved
+    run.evaluations = int(run.progress * settings.training.evaluations)
     return _carry_out(run)
 
 
 def _assemble(out: Path, settings: Settings, corpus: Corpus, listeners: Sequence[Listener], begun: float) -> Run:
     """A run at its very beginning."""
     training, end, streams = settings.training, corpus.tokenizer.end, corpus.train.streams
-    torch.set_flush_denormal(True)  # denormal numbers slow an LSTM many times over
-    torch.set_num_threads(training.threads or _cores())
     assert training.batch
     assert training.length
     if settings.model.window:
@@ -147,7 +131,7 @@ def _assemble(out: Path, settings: Settings, corpus: Corpus, listeners: Sequence
         check=corpus.held_out.first(CHECK_TOKENS, corpus.held_out_stories) if corpus.held_out else None,
         listeners=listeners,
         begun=begun,
-        precision="fp32" if unprobed else precision.choose(training.precision),
+        precision="fp32" if unprobed else precision.choose(training.precision, shape.hidden or 0),
         state=model.initial_state(feed.batch(0)[0].shape[0]),
     )
 
@@ -166,17 +150,18 @@ def _carry_out(run: Run) -> Outcome:
         )  # fmt: skip
     )
     run.saved_at = run.evaluated_at = run.seconds
-    try:
-        with _interruptible(run):
-            stopped = _learn(run)
-    except DivergedError:
-        if run.best_weights:
-            _write(run, "diverged")
-        raise
-    every = run.settings.training.checkpoint_every
-    if stopped == "interrupted" or (every and run.seconds >= every):
-        checkpoints.save(run)
-    return _write(run, stopped)
+    with _processor(run.settings.training.threads or _cores()):
+        try:
+            with _interruptible(run):
+                stopped = _learn(run)
+        except DivergedError:
+            if run.best_weights:
+                _write(run, "diverged")
+            raise
+        every = run.settings.training.checkpoint_every
+        if stopped == "interrupted" or (every and run.seconds >= every):
+            checkpoints.save(run)
+        return _write(run, stopped)
 
 
 # --- the loop ------------------------------------------------------------------------------------------------------
@@ -214,7 +199,7 @@ def _learn(run: Run) -> str:
                 tokens=targets.numel(), seconds=run.seconds,
             )  # fmt: skip
         )
-        if ending or int(run.progress * training.evaluations) > run.evaluations or _seems_known(run):
+        if ending != "interrupted" and (ending or _is_due(run)):
             ending = _evaluate(run, lr) or ending
         if not ending and training.checkpoint_every and run.seconds - run.saved_at >= training.checkpoint_every:
             checkpoints.save(run)
@@ -258,9 +243,11 @@ def _mixed(seed: int, step: int) -> int:
     return int(np.random.SeedSequence((seed, step)).generate_state(1, np.uint64)[0] >> 1)
 
 
-def _seems_known(run: Run) -> bool:
-    """True when the last step of a text learned by heart was nearly all right: time to look exactly."""
-    return run.corpus.by_heart and run.hits[-1] > 0.97
+def _is_due(run: Run) -> bool:
+    """Time to measure: by the share of the run, or because a text learned by heart seems to be known."""
+    return int(run.progress * run.settings.training.evaluations) > run.evaluations or (
+        run.corpus.by_heart and run.hits[-1] > 0.97
+    )
 
 
 def _evaluate(run: Run, lr: float) -> str:
@@ -298,7 +285,8 @@ def _evaluate(run: Run, lr: float) -> str:
 
 def _write(run: Run, stopped: str) -> Outcome:
     """Measure the best weights on all held-out stories and write the model folder."""
-    run.model.load_state_dict(run.best_weights)
+    if run.best_weights:
+        run.model.load_state_dict(run.best_weights)
     held_out = run.measured(run.corpus.held_out) if run.corpus.held_out else None
     accuracy = float(np.mean(run.hits))
     if run.corpus.by_heart:
@@ -315,7 +303,7 @@ def _write(run: Run, stopped: str) -> Outcome:
         "held_out": held_out.to_json() if held_out else None,
         "parameters": run.parameters,
     }
-    weights = arrays(run.best_weights)
+    weights = arrays(run.model.state_dict())
     folder.write_model(
         run.out, settings=run.settings, tokenizer=run.corpus.tokenizer, weights=weights, about=about,
         card=card.write_card(about, run.settings),
@@ -324,6 +312,20 @@ def _write(run: Run, stopped: str) -> Outcome:
     return Outcome(
         folder=run.out, seconds=run.seconds, steps=run.step, train_accuracy=accuracy, held_out=held_out, stopped=stopped
     )
+
+
+@contextmanager
+def _processor(threads: int) -> Iterator[None]:
+    """The processor set up for learning, and afterwards as it was found."""
+    before, tiny = torch.get_num_threads(), torch.tensor(1e-40)
+    flushed = (tiny * 0.5).item() == 0.0
+    torch.set_num_threads(threads)
+    torch.set_flush_denormal(True)  # denormal numbers slow an LSTM many times over
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+        torch.set_flush_denormal(flushed)
 
 
 @contextmanager

@@ -18,6 +18,14 @@ def test_unseen_characters_of_every_width_are_spelled_in_bytes() -> None:
     ]  # fmt: skip
 
 
+def test_a_long_text_is_looked_up_in_parts() -> None:
+    tokenizer = build("chars", ["ab"])
+    text = "ab猫" * 50_000
+    ids = tokenizer.encode(text)
+    assert len(ids) == 250_000
+    assert tokenizer.decode(ids) == text
+
+
 def test_a_chinese_tale_is_one_id_a_character(shared_data: Path) -> None:
     text = (shared_data / "liaozhai/valid.txt").read_bytes().decode()
     tokenizer = build("chars", [text])

@@ -3,6 +3,7 @@
 import pytest
 
 from fabula.tokens import build, from_json
+from fabula.tokens.subwords import _read_merges
 
 
 def test_the_most_frequent_pair_is_joined_first() -> None:
@@ -34,6 +35,7 @@ def test_merges_that_spell_the_same_share_an_id() -> None:
     assert tokenizer.spelling(259) == b"abcd"
     assert tokenizer.encode("abcd").tolist() == [259]
     assert tokenizer.to_json()["merges"] == merges
+    assert _read_merges(tokenizer._model) == [tuple(pair) for pair in merges]
 
 
 @pytest.mark.parametrize(("prompt", "text"), [("mice ran ", " mice ran"), ("The mice", "The mice"), ("I", "I")])

@@ -31,7 +31,7 @@ def test_words_keep_the_space_before_them_and_marks_stand_alone() -> None:
 def test_rare_words_are_spelled_and_never_unknown() -> None:
     tokenizer = build("words", ["the mouse saw her house.\n" * 1_000])
     assert spellings(tokenizer, "the mouse") == ["the", " mouse"]
-    assert "".join(spellings(tokenizer, " herthe")) == " herthe"
+    assert spellings(tokenizer, " herthe") == [" her", "the"]
     assert spellings(tokenizer, "猫") == ["\\xe7", "\\x8c", "\\xab"]
 
 
@@ -83,6 +83,30 @@ def test_a_little_chinese_in_english_needs_no_icu(monkeypatch: pytest.MonkeyPatc
     assert spellings(build("words", [text]), text)[4:8] == [" ", "老", "鼠", " in"]
 
 
+def test_of_two_ways_to_cut_the_likelier_is_taken() -> None:
+    tokenizer = from_json({"unit": "words", "pieces": ["ab", "c", "bc", "a", "d"], "counts": [900, 90, 9, 9, 0]})
+    assert spellings(tokenizer, "abc") == ["ab", "c"]
+    assert spellings(tokenizer, "bcd") == ["bc", "d"]
+
+
+def test_characters_take_at_most_half_of_a_small_vocabulary() -> None:
+    tokenizer = build("words", ["the mice and the cat, the mice and the dog"], 257 + 10)
+    assert spellings(tokenizer, "the mice") == ["the", " mice"]
+    assert tokenizer.size <= 257 + 10
+
+
+def test_a_once_seen_word_of_a_long_text_is_no_piece() -> None:
+    saved = build("words", ["the mice ran.\n" * 2_000 + "unheard"]).to_json()
+    assert "unheard" not in saved["pieces"]
+    assert " mice" in saved["pieces"]
+
+
+def test_what_is_too_long_for_a_word_is_spelled() -> None:
+    tokenizer = build("words", [" " + "x" * 255 + " " + "x" * 256])
+    assert [len(piece) for piece in spellings(tokenizer, " " + "x" * 255)] == [256]
+    assert max(map(len, tokenizer.to_json()["pieces"])) == 256
+
+
 def test_a_prompt_takes_the_spelling_that_is_known() -> None:
     tokenizer = build("words", ["The mice had a general council to consider. Nobody said a word; they had a bell."])
     assert spellings(tokenizer, "had a general") != ["had", " a", " general"]
@@ -90,6 +114,8 @@ def test_a_prompt_takes_the_spelling_that_is_known() -> None:
     assert len(tokenizer.encode_prompt("had a general   ")) == 3
     assert tokenizer.decode(tokenizer.encode_prompt("a bell")) == " a bell"
     assert tokenizer.decode(tokenizer.encode_prompt("The mice")) == "The mice"
+    both = build("words", ["mice, the mice and the mice"])
+    assert both.decode(both.encode_prompt("mice")) == "mice"
     assert tokenizer.decode(tokenizer.encode_prompt(" had")) == " had"
     assert tokenizer.decode(tokenizer.encode_prompt("had\n")) == " had\n"
     assert tokenizer.decode(tokenizer.encode_prompt("unheard of")) == "unheard of"

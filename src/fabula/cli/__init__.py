@@ -40,8 +40,15 @@ app = cyclopts.App(
     help_flags=["--help", "-h"],
     result_action="return_value",
 )
-for name in ("train", "write", "evaluate", "inspect", "doctor"):
-    app.command(f"fabula.cli.{name}:{name}", name=name)
+COMMANDS = {
+    "train": "Learn from your texts and write a model folder.",
+    "write": "Write a story with a model, word by word as you watch.",
+    "evaluate": "Measure how well a model foresees a text.",
+    "inspect": "Look at texts before learning from them.",
+    "doctor": "Say what is installed and what this machine can do.",
+}
+for order, (name, about) in enumerate(COMMANDS.items()):
+    app.command(f"fabula.cli.{name}:{name}", name=name, help=about, sort_key=order)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

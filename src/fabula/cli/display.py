@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
@@ -12,7 +12,9 @@ from rich.text import Text
 
 from fabula import cli
 from fabula.events import Began, Evaluated, Event, Saved, Stepped, Warned
-from fabula.training import Outcome
+
+if TYPE_CHECKING:
+    from fabula.training import Outcome
 
 REFRESH = 0.1
 """Seconds between two looks at the bar."""

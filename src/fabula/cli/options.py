@@ -29,15 +29,8 @@ def layered(
     flags: Mapping[str, Mapping[str, Any]], assignments: tuple[str, ...] = (), file: Path | None = None
 ) -> dict[str, dict[str, Any]]:
     """Settings by precedence: flag, then --set, then environment, then file."""
-    merged: dict[str, dict[str, Any]] = {}
-    layers = (
-        config.from_toml(file) if file else {}, config.from_environment(), config.from_assignments(assignments), flags,
-    )  # fmt: skip
-    for layer in layers:
-        for section, fields in layer.items():
-            given = {name: value for name, value in fields.items() if value is not None}
-            merged.setdefault(section, {}).update(given)
-    return merged
+    read = config.from_toml(file) if file else {}
+    return config.merge(read, config.from_environment(), config.from_assignments(assignments), flags)
 
 
 def print_json(record: Mapping[str, Any]) -> None:

@@ -30,7 +30,7 @@ class _Meter:
         self._most = min(MOST_BYTES, max(_FREE_BYTES, packed * HIGHEST_RATIO))
         self._unpacked = 0
 
-    def read(self, stream: IO[bytes]) -> bytes:
+    def read(self, stream: IO[bytes] | gzip.GzipFile) -> bytes:
         """All bytes of a member; errors: TextError at the limit."""
         chunks: list[bytes] = []
         while chunk := stream.read(_CHUNK):
@@ -44,11 +44,11 @@ class _Meter:
         return b"".join(chunks)
 
 
-def unpack_gzip(data: bytes, name: str) -> bytes:
+def unpack_gzip(data: bytes, name: str, meter: _Meter | None = None) -> bytes:
     """What a .gz file holds; errors: TextError when it is damaged or too large."""
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(data)) as stream:
-            return _Meter(name, len(data)).read(stream)
+            return (meter or _Meter(name, len(data))).read(stream)
     except _DAMAGED:
         raise TextError(f"{name} is damaged or no gzip file: pack it again") from None
 
@@ -76,7 +76,7 @@ class ZipArchive:
         return iter(sorted(self._members))
 
     def read(self, member: str) -> bytes:
-        """The bytes of one member; errors: TextError when it is damaged, locked or too large."""
+        """The bytes of one member, a .gz unpacked; errors: TextError when it is damaged, locked or too large."""
         info = self._members[member]
         if info.flag_bits & 1:
             raise TextError(f"{self._name} is locked with a password: unpack it yourself and give the files")
@@ -84,6 +84,8 @@ class ZipArchive:
             raise TextError(f"{self._name} is packed by method {info.compress_type}: pack it again with deflate")
         try:
             with self._archive.open(info) as stream:
-                return self._meter.read(stream)
+                data = self._meter.read(stream)
         except _DAMAGED:
             raise TextError(f"{self._name} is damaged: pack it again") from None
+        # On the same meter: many small bombs are a large one.
+        return unpack_gzip(data, self._name, self._meter) if member.lower().endswith(".gz") else data

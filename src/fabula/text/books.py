@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import posixpath
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
-from xml.parsers import expat  # noqa: S407  # document types, and so entities, are refused below
+from xml.parsers import expat  # document types, and so entities, are refused below
 
-from fabula.config import TextConfig
 from fabula.errors import TextError
 from fabula.text.archives import ZipArchive
 from fabula.text.contents import Contents, Part
 from fabula.text.encodings import decode
 from fabula.text.pages import declared_encoding, page_text
+
+if TYPE_CHECKING:
+    from fabula.config import TextConfig
 
 Element = tuple[str, dict[str, str]]
 """Local name and attributes."""

@@ -28,7 +28,7 @@ _LEGACY = (
 )  # fmt: skip
 """Encodings without a mark, the most likely first."""
 _PRIOR = 0.015  # points an encoding loses for each place behind the first
-_PLAUSIBLE = 0.5  # points a text needs; noise has fewer than 0
+_PLAUSIBLE = 0.8  # points a text needs; noise has fewer than 0
 _SAMPLE = 1 << 16  # bytes that are enough to choose by
 _CONTROLS = bytes(set(range(32)) - set(b"\t\n\v\f\r\x1b")) + b"\x7f"
 # What pages call their encoding, and the larger one that browsers take it for.

@@ -7,19 +7,22 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
-from fabula.config import TextConfig
 from fabula.errors import TextError
 from fabula.text.archives import ZipArchive, unpack_gzip
 from fabula.text.contents import Contents
 from fabula.text.formats import READERS, Reader, read_plain
 from fabula.text.tables import read_jsonl
+
+if TYPE_CHECKING:
+    from fabula.config import TextConfig
 
 STDIN = "-"
 _LONGEST_NAME = 60
@@ -48,7 +51,10 @@ class Document:
 def read_documents(
     paths: Sequence[str | Path], config: TextConfig, stdin: BinaryIO | None = None
 ) -> tuple[list[Document], list[str]]:
-    """All documents below some paths in order, and notes to say aloud. Errors: TextError, MissingExtraError."""
+    """All documents below some paths in order, and notes to say aloud; `-` reads `stdin`, or the process's own.
+
+    Errors: TextError, MissingExtraError.
+    """
     if not paths:
         raise TextError("give a text to read: a file, a folder, an archive, or - for standard input")
     desk = _Desk(config)
@@ -89,10 +95,11 @@ class _Desk:
 
     def read_stdin(self, stdin: BinaryIO | None) -> None:
         """One document from standard input: JSON Lines when a field is asked for, else running text."""
-        if stdin is None:
+        stream = stdin or getattr(sys.stdin, "buffer", None)
+        if stream is None:
             raise TextError("there is no standard input to read: give a file or a folder")
         rows = self._config.field is not None or self._config.stories == "field"
-        self._add(STDIN, "standard input", stdin.read(), read_jsonl if rows else read_plain)
+        self._add(STDIN, stream.read(), read_jsonl if rows else read_plain)
 
     def read_path(self, path: Path) -> None:
         """A file or a folder that the user named."""
@@ -142,7 +149,7 @@ class _Desk:
         if _suffix(path.name) == ".zip":
             self._read_zip(path, data)
         else:
-            self._unpack_and_add(str(path), data)
+            self._add(str(path), unpack_gzip(data, quoted(path)) if path.suffix.lower() == ".gz" else data)
 
     def _read_zip(self, path: Path, data: bytes) -> None:
         """Every fitting member of an archive; archives in archives are left out, except .gz."""
@@ -154,16 +161,12 @@ class _Desk:
             self._hidden += hidden
             if not hidden and self._fits(pure.name, tuple(suffix for suffix in READERS if suffix != ".epub")):
                 with self._leniently():
-                    self._unpack_and_add(f"{path}:{member}", archive.read(member))
+                    self._add(f"{path}:{member}", archive.read(member))
         self._check_found(count, quoted(path))
 
-    def _unpack_and_add(self, path: str, data: bytes) -> None:
-        if path.lower().endswith(".gz"):
-            data = unpack_gzip(data, quoted(path))
-        self._add(path, quoted(path), data, READERS.get(_suffix(path), read_plain))
-
-    def _add(self, path: str, name: str, data: bytes, read: Reader) -> None:
-        contents = read(data, name, self._config)
+    def _add(self, path: str, data: bytes, read: Reader | None = None) -> None:
+        name = "standard input" if path == STDIN else quoted(path)
+        contents = (read or READERS.get(_suffix(path), read_plain))(data, name, self._config)
         source = Source(printable(path), contents.encoding, contents.guessed, len(data))
         self.documents.append(Document(source, contents))
 
@@ -181,7 +184,7 @@ class _Desk:
         return suffix in suffixes
 
     @contextmanager
-    def _leniently(self) -> Iterator[None]:
+    def _leniently(self) -> Generator[None]:
         """A file that was only found may be unreadable; that is remembered."""
         try:
             yield
@@ -193,7 +196,7 @@ class _Desk:
         if len(self.documents) > count:
             return
         if self._refused:
-            raise TextError(self._refused[0])
+            raise TextError(self._refused.pop())
         raise TextError(f"no text in {place}: expected files such as .txt, .md, .jsonl, .csv, .html or .epub")
 
 

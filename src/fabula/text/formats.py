@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
-from fabula.config import TextConfig
 from fabula.text.books import read_book
 from fabula.text.contents import Contents, Part
 from fabula.text.encodings import decode
 from fabula.text.pages import declared_encoding, page_text
 from fabula.text.tables import read_csv, read_jsonl, read_tsv
 
-Reader = Callable[[bytes, str, TextConfig], Contents]
+if TYPE_CHECKING:
+    from fabula.config import TextConfig
+
+Reader = Callable[[bytes, str, "TextConfig"], Contents]
 
 
 def read_plain(data: bytes, name: str, config: TextConfig) -> Contents:

@@ -6,11 +6,14 @@ import csv
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from fabula.config import TextConfig
 from fabula.errors import TextError
 from fabula.text.contents import Contents, Part
 from fabula.text.encodings import decode, without_surrogates
+
+if TYPE_CHECKING:
+    from fabula.config import TextConfig
 
 Row = Mapping[str, object]
 

@@ -12,6 +12,8 @@ from fabula.tokens.contract import BYTES, Ids, Tokenizer, least_count, utf8
 from fabula.tokens.fields import check_keys, check_texts, refuse
 
 UNICODE = 0x110000
+PART = 1 << 16
+"""Characters looked up at once: small enough for the cache, and most parts hold nothing unseen."""
 
 
 class Chars(Tokenizer):
@@ -55,6 +57,10 @@ class Chars(Tokenizer):
     def encode(self, text: str) -> Ids:
         """One id a known character, one to four byte ids any other."""
         utf8(text)
+        parts = [self._encode_part(text[start : start + PART]) for start in range(0, max(1, len(text)), PART)]
+        return np.concatenate(parts)
+
+    def _encode_part(self, text: str) -> Ids:
         codes = _code_points(text)
         ids = self._table[codes]
         unseen = ids < 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from typing import NoReturn
 
 from fabula.errors import FolderError
@@ -32,9 +32,13 @@ def read_list(data: Mapping[str, object], name: str) -> list[object]:
     values = data[name]
     if not isinstance(values, list):
         refuse(f"field {name} must be a list", type(values).__name__)
+    _check_length(name, values)
+    return values
+
+
+def _check_length(name: str, values: Sized) -> None:
     if len(values) > MAX_ENTRIES:
         refuse(f"field {name} must have at most {MAX_ENTRIES:,} entries", len(values))
-    return values
 
 
 def read_texts(data: Mapping[str, object], name: str) -> list[str]:
@@ -44,9 +48,8 @@ def read_texts(data: Mapping[str, object], name: str) -> list[str]:
 
 def check_texts(name: str, values: Sequence[object]) -> list[str]:
     """The values as texts: different ones, not empty, of Unicode characters."""
+    _check_length(name, values)
     seen: dict[str, None] = {}
-    if len(values) > MAX_ENTRIES:
-        refuse(f"field {name} must have at most {MAX_ENTRIES:,} entries", len(values))
     for value in values:
         if not isinstance(value, str) or not value:
             refuse(f"field {name} must hold texts", value)

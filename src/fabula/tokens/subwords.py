@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Self
 
-from fabula.tokens.contract import BYTES, utf8
+from fabula.tokens.contract import BYTES, least_count, utf8
 from fabula.tokens.fields import check_keys, check_numbers, read_list, refuse
 from fabula.tokens.pieces import PieceTokenizer, chunks, splitter
 
@@ -47,6 +47,7 @@ class Subwords(PieceTokenizer):
         size = vocabulary or min(16_000, max(512, 4 * math.isqrt(sum(len(utf8(text)) for text in texts))))
         trainer = tokenizers.trainers.BpeTrainer(
             vocab_size=size - 1,
+            min_frequency=least_count(texts),
             initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(),
             max_token_length=MAX_BYTES,
             show_progress=False,

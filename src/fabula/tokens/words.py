@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import tokenizers
 
 DEFAULT_SIZE = 50_000
+MAX_PIECE = 256
+"""Characters: what is longer is no word and is always spelled; the model keeps a node for every byte of a piece."""
 _SPACELESS = re.compile(f"[{SPACELESS}]")
 _BYTE_NAMES = tuple(f"<0x{value:02X}>" for value in range(256))
 """How the library calls the bytes; no text is taken for one, because the pattern cuts it at the mark `<`."""
@@ -62,6 +64,8 @@ class Words(PieceTokenizer):
         pieces, counts = read_texts(data, "pieces"), read_numbers(data, "counts")
         if len(counts) != len(pieces):
             refuse(f"field counts must have {len(pieces)} entries", len(counts))
+        if longest := max((piece for piece in pieces if len(piece) > MAX_PIECE), key=len, default=""):
+            refuse(f"field pieces must hold at most {MAX_PIECE} characters each", len(longest))
         if taken := set(pieces).intersection(_BYTE_NAMES):
             refuse("field pieces must not name bytes", min(taken))
         return cls(pieces, counts)
@@ -92,7 +96,8 @@ def _count_pieces(texts: Iterable[str], break_words: Callable[[str], Iterable[st
     counts: Counter[str] = Counter()
     cut = splitter()
     for chunk in chain.from_iterable(map(chunks, texts)):
-        counts.update(piece for piece, _ in cut.pre_tokenize_str(chunk) if not _SPACELESS.match(piece))
+        pieces = (piece for piece, _ in cut.pre_tokenize_str(chunk) if not _SPACELESS.match(piece))
+        counts.update(piece for piece in pieces if len(piece) <= MAX_PIECE)
         if _SPACELESS.search(chunk):
             counts.update(word for word in break_words(chunk) if _SPACELESS.match(word))
     return counts

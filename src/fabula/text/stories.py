@@ -1,0 +1,158 @@
+"""Documents to stories: finds where each begins and ends and says how; knows no files and no encodings."""
+
+from __future__ import annotations
+
+import re
+import statistics
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from fabula.errors import TextError
+from fabula.text.counting import count_words
+from fabula.text.files import Document
+
+_TITLE = re.compile(r"^# +(?=\S)", re.MULTILINE)
+_SEPARATOR = re.compile(r"^[ \t]*(?:-{3,}|\*{3,}|={3,}|~{3,}|_{3,}|⁂|\f|(?:[-*=~] +){2,}[-*=~])[ \t]*$", re.MULTILINE)
+_GAP = re.compile(r"\n{3,}")
+_MARKER = "<|endoftext|>"
+_MARKER_LINE = re.compile(r"^<\|endoftext\|>|<\|endoftext\|>$", re.MULTILINE)
+
+WAYS: Mapping[str, str] = {
+    "title": "by '# Title' lines",
+    "separator": "by separator lines",
+    "gap": "by gaps of two or more blank lines",
+    "endoftext": f"by {_MARKER}",
+    "field": "one a row",
+    "chapters": "one a chapter",
+    "file": "one a file",
+    "whole": "one text",
+}
+"""How stories can be found, in words."""
+
+_SHORT_FILE = 3_000  # words: a file below this, among others, is one story with its scene breaks
+_SHORT_PIECE = 20  # words: what is mostly shorter was not cut into stories
+
+
+@dataclass(frozen=True)
+class Story:
+    """One story and where it came from."""
+
+    text: str
+    """Without blank lines around it; a `# Title` line is part of it."""
+    source: str
+    """Path of its document."""
+    title: str | None = None
+
+
+def find_stories(documents: Sequence[Document], mode: str) -> tuple[list[Story], str, int]:
+    """The stories, a sentence that says how they were found, and how many empty ones were left out.
+
+    `mode` is one of `TextConfig.stories`. Errors: TextError for mode `field` on a text without fields.
+    """
+    if mode == "whole":
+        text = "\n\n".join(part.text for document in documents for part in document.contents.parts)
+        found = [(Story(_trimmed(text), documents[0].source.path), "whole")]
+    else:
+        alone = len(documents) == 1
+        found = [pair for document in documents for pair in _stories_of(document, mode, alone=alone)]
+    kept = [(story, way) for story, way in found if _has_body(story.text)]
+    return [story for story, _ in kept], _sentence(Counter(way for _, way in kept)), len(found) - len(kept)
+
+
+def _stories_of(document: Document, mode: str, *, alone: bool) -> list[tuple[Story, str]]:
+    """The stories of one document, each with the way in which it was found."""
+    path, contents = document.source.path, document.contents
+    if mode == "field" and contents.kind != "rows":
+        raise TextError(f"stories by field need .jsonl or .csv files, got {path[-80:]!r}: try another --stories")
+    if mode in ("auto", "field") and contents.kind != "text":
+        way = "field" if contents.kind == "rows" else "chapters"
+        texts = [_trimmed(part.text) for part in contents.parts]
+        titles = [part.title for part in contents.parts]
+    else:
+        text = "\n\n".join(part.text for part in contents.parts)
+        way, pieces = _best_cut(text, alone=alone) if mode == "auto" else (mode, _CUTS[mode](text))
+        texts = [_trimmed(piece) for piece in pieces]
+        titles = [None] * len(texts)
+    return [(Story(text, path, title or _title(text)), way) for text, title in zip(texts, titles, strict=True)]
+
+
+def _best_cut(text: str, *, alone: bool) -> tuple[str, list[str]]:
+    """The plainest marks that a running text has: `(way, pieces)`."""
+    if _MARKER_LINE.search(text):
+        return "endoftext", _by_marker(text)
+    titled = _by_titles(text)
+    if sum(_TITLE.match(piece) is not None and _has_body(piece) for piece in titled) >= 2:
+        return "title", titled
+    if alone or count_words(text) > _SHORT_FILE:
+        separated = _SEPARATOR.split(text)
+        if _look_like_stories(separated, 3):
+            return "separator", separated
+        gapped = _GAP.split(text)
+        # Blank lines mean less than a line somebody drew: play scripts and headings have them too.
+        if _look_like_stories(gapped, 5) and max(map(len, gapped)) * 2 < len(text):
+            return "gap", gapped
+    return "whole" if alone else "file", [text]
+
+
+def _look_like_stories(pieces: Sequence[str], least: int) -> bool:
+    """True for at least so many pieces, most of them longer than a heading."""
+    full = [piece for piece in pieces if piece.strip()]
+    return len(full) >= least and statistics.median(count_words(piece) for piece in full) >= _SHORT_PIECE
+
+
+def _by_titles(text: str) -> list[str]:
+    starts = [found.start() for found in _TITLE.finditer(text)]
+    return [text[a:b] for a, b in zip([0, *starts], [*starts, len(text)], strict=True) if b > a]
+
+
+def _by_separators_and_gaps(text: str) -> list[str]:
+    return [piece for part in _SEPARATOR.split(text) for piece in _GAP.split(part)]
+
+
+def _by_marker(text: str) -> list[str]:
+    pieces = text.split(_MARKER)
+    return pieces if pieces[-1].strip() else pieces[:-1]  # nothing is missing after the last marker
+
+
+_CUTS: Mapping[str, Callable[[str], list[str]]] = {
+    "file": lambda text: [text],
+    "title": _by_titles,
+    "separator": _by_separators_and_gaps,
+    "endoftext": _by_marker,
+}
+
+
+def _trimmed(text: str) -> str:
+    """The text without the blank lines around it; the indent of its first line stays.
+
+    >>> _trimmed("\\n  \\n  Once\\n upon \\n\\n")
+    '  Once\\n upon '
+    """
+    lead = len(text) - len(text.lstrip())
+    start = text.rfind("\n", 0, lead) + 1
+    end = text.find("\n", len(text.rstrip()))
+    return text[start:] if end < 0 else text[start : max(start, end)]
+
+
+def _title(text: str) -> str | None:
+    """The title when the first line is `# Title`."""
+    return text.partition("\n")[0][2:].strip() or None if text.startswith("# ") else None
+
+
+def _has_body(text: str) -> bool:
+    """True when there is more than blank space and a title."""
+    if not text.startswith("# "):
+        return bool(text) and not text.isspace()
+    body = text.partition("\n")[2]
+    return bool(body) and not body.isspace()
+
+
+def _sentence(ways: Counter[str]) -> str:
+    """`842 stories, by '# Title' lines`, or several ways with their counts."""
+    total = ways.total()
+    if len(ways) == 1:
+        way = next(iter(ways))
+        return WAYS[way] if way == "whole" else f"{total:,} {'story' if total == 1 else 'stories'}, {WAYS[way]}"
+    parts = (f"{count:,} {WAYS[way]}" for way, count in ways.most_common())
+    return f"{total:,} stories: {', '.join(parts)}"

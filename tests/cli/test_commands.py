@@ -1,0 +1,259 @@
+"""The command as a user meets it: real processes, their output, their exit codes."""
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+SMALL = ["--set", "training.threads=1", "--set", "model.hidden=16", "--set", "model.embedding=8"]
+
+
+def fabula(*arguments: str, stdin: str | None = None, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "fabula", *arguments], input=stdin, capture_output=True, text=True, cwd=cwd, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory, fable: Path) -> Path:
+    out = tmp_path_factory.mktemp("models") / "fable-model"
+    done = fabula("train", str(fable), "-o", str(out), "--set", "training.threads=1", "--json")
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert set(answer) == {"folder", "seconds", "steps", "train_accuracy", "held_out_bits_per_byte", "stopped"}
+    assert answer["train_accuracy"] == 1.0
+    assert answer["held_out_bits_per_byte"] is None
+    assert "known by heart" in done.stderr
+    assert "no held-out" in done.stderr or "nothing was held out" in done.stderr
+    return out
+
+
+def test_the_folder_is_the_one_of_the_design(model: Path) -> None:
+    assert {path.name for path in model.iterdir()} == {
+        "config.json", "tokenizer.json", "model.safetensors", "training.toml", "metrics.jsonl", "samples.jsonl",
+        "README.md", "manifest.json",
+    }  # fmt: skip
+    for name in ("metrics.jsonl", "samples.jsonl"):
+        assert all(json.loads(line) for line in (model / name).read_text(encoding="utf-8").splitlines())
+
+
+def test_write_streams_a_story_as_people_write_it(model: Path) -> None:
+    done = fabula("write", str(model), "-p", "had a general", "--words", "32", "-t", "0")
+    assert done.returncode == 0
+    assert done.stderr == ""
+    assert done.stdout.startswith("had a general council to consider what measures they could take to outwit")
+    assert "enemy, the cat. some" in done.stdout
+
+
+def test_write_json_repeats_with_a_seed(model: Path) -> None:
+    runs = [fabula("write", str(model), "-p", "mouse mouse mouse", "-w", "12", "--seed", s, "--json") for s in "113"]
+    answers = [json.loads(run.stdout) for run in runs]
+    assert set(answers[0]) == {"text", "prompt", "tokens", "seconds", "copied_4", "copied_8", "longest_copy"}
+    assert answers[0]["text"] == answers[1]["text"]
+    assert answers[0]["text"] != answers[2]["text"]
+    assert answers[0]["copied_4"] is None
+
+
+def test_write_many_and_from_stdin(model: Path) -> None:
+    done = fabula("write", str(model), "-n", "3", "-w", "5", "--json", "-p", "-", stdin="the mice")
+    stories = json.loads(done.stdout)["stories"]
+    assert len(stories) == 3
+    assert all(story["prompt"] == "the mice" for story in stories)
+
+
+def test_evaluate(model: Path, fable: Path) -> None:
+    answer = json.loads(fabula("evaluate", str(model), str(fable), "--json").stdout)
+    assert set(answer) == {
+        "bits_per_byte", "nats_per_char", "perplexity", "perplexity_per_word", "accuracy", "tokens", "bytes",
+    }  # fmt: skip
+    assert answer["accuracy"] == 1.0
+    assert answer["tokens"] == 205
+    assert "bits per byte" in fabula("evaluate", str(model), str(fable)).stdout
+
+
+def test_inspect_and_doctor(fable: Path) -> None:
+    assert "symbols" in fabula("inspect", str(fable)).stdout
+    assert json.loads(fabula("inspect", str(fable), "--json").stdout)
+    found = json.loads(fabula("doctor", "--json").stdout)
+    assert {"fabula", "machine", "core", "extras"} == set(found)
+    assert found["machine"]["training precision"] in {"fp32", "bf16"}
+
+
+def test_writing_evaluating_and_inspecting_never_load_torch(model: Path, fable: Path) -> None:
+    for arguments in (["write", str(model), "-w", "3"], ["evaluate", str(model), str(fable)], ["inspect", str(fable)]):
+        code = (
+            "import sys; from fabula.cli import main; assert main(sys.argv[1:]) == 0;"
+            "assert not any(name.split('.')[0] == 'torch' for name in sys.modules), 'torch was loaded'"
+        )
+        subprocess.run([sys.executable, "-c", code, *arguments], check=True, capture_output=True)
+
+
+def test_writing_works_where_torch_cannot_be_imported(model: Path) -> None:
+    code = "import sys; sys.modules['torch'] = None; from fabula.cli import main; sys.exit(main(sys.argv[1:]))"
+    done = subprocess.run([sys.executable, "-c", code, "write", str(model), "-w", "3"], capture_output=True, check=False)
+    assert done.returncode == 0
+    done = subprocess.run(
+        [sys.executable, "-c", code, "train", str(model / "README.md"), "-o", str(model.parent / "never")],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "pip install 'fabula[train]'" in done.stderr
+
+
+BAD = {
+    "missing file": (["train", "nowhere.txt"], "nowhere.txt"),
+    "folder without text": (["train", "empty-folder"], "empty-folder"),
+    "empty text": (["train", "empty.txt"], "empty.txt"),
+    "one word": (["train", "one.txt"], "one.txt"),
+    "binary": (["train", "binary.bin"], "binary.bin"),
+    "unknown unit": (["train", "good.txt", "--unit", "syllables"], "symbols, words, subwords, chars, bytes"),
+    "unknown size": (["train", "good.txt", "--size", "giant"], "tiny, small, medium, large"),
+    "time too short": (["train", "good.txt", "--time", "soon"], "60s, 3m or 1h"),
+    "unknown setting": (["train", "good.txt", "--set", "training.speed=9"], "unknown setting training.speed"),
+    "nothing to learn from": (["train"], "expected a text"),
+    "folder in the way": (["train", "good.txt", "-o", "taken"], "holds other files"),
+    "nothing to resume": (["train", "--resume", "nowhere"], "no checkpoint"),
+    "unknown option": (["train", "good.txt", "--fast"], "--fast"),
+    "unknown command": (["trian"], "trian"),
+    "bad number": (["write", "x", "-w", "many"], "many"),
+    "no model": (["write", "empty-folder"], "expected a model folder"),
+    "no folder": (["write", "nowhere"], "expected a model folder"),
+    "a file as model": (["write", "good.txt"], "expected a model folder"),
+    "no text to measure": (["evaluate", "MODEL"], "expected a text"),
+    "unknown symbol": (["write", "MODEL", "-p", "had a generale"], "general"),
+    "bad temperature": (["write", "MODEL", "-t", "-1"], "temperature"),
+    "unknown until": (["write", "MODEL", "--until", "midnight"], "sentence"),
+    "unknown report": (["train", "good.txt", "--report-to", "paper"], "tensorboard"),
+    "vectors for chars": (["train", "good.txt", "--unit", "chars", "--vectors", "v.txt"], "--unit words"),
+}
+
+
+@pytest.mark.parametrize("case", sorted(BAD))
+def test_bad_input_is_one_line_and_nothing_is_written(case: str, model: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty-folder").mkdir()
+    (tmp_path / "empty.txt").write_text("")
+    (tmp_path / "one.txt").write_text("mouse")
+    (tmp_path / "binary.bin").write_bytes(bytes(range(256)) * 40)
+    (tmp_path / "good.txt").write_text("the mouse and the cat and the bell and the mouse")
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "thesis.txt").write_text("years")
+    before = sorted(str(path) for path in tmp_path.rglob("*"))
+    arguments, says = BAD[case]
+    done = fabula(*[str(model) if word == "MODEL" else word for word in arguments], cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert done.stderr.startswith("fabula: ")
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert sorted(str(path) for path in tmp_path.rglob("*")) == before
+
+
+def test_an_existing_model_needs_force_or_resume(model: Path, fable: Path) -> None:
+    before = (model / "model.safetensors").read_bytes()
+    done = fabula("train", str(fable), "-o", str(model))
+    assert done.returncode == 2
+    assert "--force" in done.stderr
+    assert "--resume" in done.stderr
+    assert (model / "model.safetensors").read_bytes() == before
+
+
+def test_errors_with_json_are_one_object(tmp_path: Path) -> None:
+    done = fabula("train", str(tmp_path / "nowhere.txt"), "--json")
+    assert json.loads(done.stdout) == {"error": done.stderr.strip().removeprefix("fabula: "), "exit_code": 2}
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path: Path, fable: Path) -> None:
+    """A real process, a real SIGINT: exit code 130, a model that writes, and a training that goes on."""
+    text = tmp_path / "long.txt"
+    text.write_text(fable.read_text(encoding="utf-8") * 200, encoding="utf-8")
+    out = tmp_path / "model"
+    command = [sys.executable, "-m", "fabula", "train", str(text), "-o", str(out), "--steps", "100000", *SMALL]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr
+        said = []
+        for line in process.stderr:
+            said.append(line)
+            if "parameters" in line:
+                time.sleep(1.5)
+                process.send_signal(signal.SIGINT)
+                break
+        said.extend(process.stderr)
+        assert process.wait() == 130, said
+    assert f"fabula train --resume {out}" in "".join(said)
+    assert fabula("write", str(out), "-w", "3").returncode == 0
+    steps = json.loads((out / "config.json").read_text(encoding="utf-8"))["about"]["steps"]
+    done = fabula("train", "--resume", str(out), "--steps", str(steps + 3), "--json", "-q")
+    assert json.loads(done.stdout)["steps"] == steps + 3
+
+
+def test_a_broken_pipe_is_silent(model: Path) -> None:
+    writer = subprocess.Popen(
+        [sys.executable, "-m", "fabula", "write", str(model), "-w", "5000"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert writer.stdout
+    assert writer.stderr
+    writer.stdout.read(20)
+    writer.stdout.close()
+    assert writer.stderr.read() == b""
+    assert writer.wait() == 0
+    writer.stderr.close()
+
+
+def test_a_terminal_sees_a_bar_and_a_pipe_does_not(tmp_path: Path, fable: Path) -> None:
+    parent, child = pty.openpty()
+    command = [sys.executable, "-m", "fabula", "train", str(fable), "-o", str(tmp_path / "m"), *SMALL, "--steps", "60"]
+    with subprocess.Popen(command, stderr=child, stdout=child, env={**os.environ, "TERM": "xterm"}) as process:
+        os.close(child)
+        seen = b""
+        while True:
+            try:
+                part = os.read(parent, 65536)
+            except OSError:
+                break
+            if not part:
+                break
+            seen += part
+        assert process.wait() == 0
+    os.close(parent)
+    assert b"learning" in seen
+    assert b"left" in seen
+    piped = fabula("train", str(fable), "-o", str(tmp_path / "n"), *SMALL, "--steps", "20")
+    assert "left" not in piped.stderr
+
+
+def test_no_color_is_respected(tmp_path: Path, fable: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "fabula", "train", str(fable), "-o", str(tmp_path / "m"), *SMALL, "--steps", "5"],
+        capture_output=True, env={**os.environ, "NO_COLOR": "1", "FORCE_COLOR": ""}, check=True,
+    )  # fmt: skip
+    assert b"\x1b[3" not in done.stderr
+
+
+def test_settings_by_precedence(tmp_path: Path, fable: Path) -> None:
+    """Flag over --set over environment over file."""
+    (tmp_path / "x.toml").write_text("[training]\nseed = 2\nlr = 0.002\nclip = 0.5\nbatch = 4\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "fabula", "train", str(fable), "-o", str(tmp_path / "m"), *SMALL, "--steps", "2", "-q",
+         "--config", str(tmp_path / "x.toml"), "--set", "training.lr=0.003", "--set", "training.seed=8", "--seed", "9"],
+        env={**os.environ, "FABULA_TRAINING_CLIP": "0.25", "FABULA_TRAINING_LR": "0.9"}, check=True,
+    )  # fmt: skip
+    assert done.returncode == 0
+    text = (tmp_path / "m" / "training.toml").read_text(encoding="utf-8")
+    for line in ("seed = 9 ", "lr = 0.003 ", "clip = 0.25 ", "batch = 4 "):
+        assert line in text
+
+
+def test_version_and_help() -> None:
+    assert fabula("-V").stdout.strip() == "0.1.0"
+    for arguments in ([], ["-h"], ["train", "-h"], ["write", "--help"]):
+        done = fabula(*arguments)
+        assert done.returncode == 0
+        assert "fabula train" in done.stdout or "fabula write" in done.stdout
