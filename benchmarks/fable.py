@@ -22,7 +22,9 @@ def main() -> None:
             for pair in range(-1, PAIRS):  # the first pair warms the file cache
                 alone, _ = timed([sys.executable, "-c", "import torch"])
                 out = str(Path(folder) / f"{pair + 1}-{len(options)}")
-                ours, said = timed(fabula("train", str(FABLE), "-o", out, "--json", "-q", "--seed", str(pair + 1), *options))
+                ours, said = timed(
+                    fabula("train", str(FABLE), "-o", out, "--json", "-q", "--seed", str(pair + 1), *options)
+                )
                 if pair >= 0:
                     ratios.append(ours / alone)
                     seconds.append(ours)

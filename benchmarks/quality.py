@@ -22,7 +22,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for text in options.texts:
             model, kept = str(Path(folder) / text), str(options.data / text / "valid.txt")
-            command = fabula("train", str(options.data / text / "train.txt"), "--held-out", kept, "--time", options.time)
+            command = fabula(
+                "train", str(options.data / text / "train.txt"), "--held-out", kept, "--time", options.time
+            )
             seconds, said = timed([*command, "-o", model, "--json", "-q"])
             measured = json.loads(timed(fabula("evaluate", model, kept, "--json"))[1])
             figures[text] = {

@@ -10,10 +10,11 @@ from pathlib import Path
 from rich.console import Console
 
 from fabula.cli import app
+from fabula.cli.pages import COMMANDS as PAGES
 from fabula.config import SECTIONS, SIZES
 
 HERE = Path(__file__).parent
-COMMANDS = ("", "train", "write", "evaluate", "inspect", "doctor")
+COMMANDS = ("", *PAGES)
 
 
 def commands() -> str:

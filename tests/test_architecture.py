@@ -51,7 +51,9 @@ def imports(path: Path) -> set[str]:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {f"{node.module}.{alias.name}" for alias in node.names} if node.module == "fabula" else {node.module}
+            found |= (
+                {f"{node.module}.{alias.name}" for alias in node.names} if node.module == "fabula" else {node.module}
+            )
     return found
 
 
@@ -69,7 +71,9 @@ def test_imports_only_go_down(path: Path) -> None:
             assert LEVEL[other] < LEVEL[room], f"{room} (layer {LEVEL[room]}) imports {other} (layer {LEVEL[other]})"
 
 
-@pytest.mark.parametrize("path", [p for p in FILES if room_of(p) in WITHOUT_TORCH], ids=lambda p: str(p.relative_to(SOURCE)))
+@pytest.mark.parametrize(
+    "path", [p for p in FILES if room_of(p) in WITHOUT_TORCH], ids=lambda p: str(p.relative_to(SOURCE))
+)
 def test_rooms_without_torch(path: Path) -> None:
     assert not any(module.split(".")[0] == "torch" for module in imports(path))
 

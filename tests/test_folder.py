@@ -36,9 +36,7 @@ def model(tmp_path: Path) -> Path:
 
 
 def write(path: Path, settings: Settings = SETTINGS) -> None:
-    folder.write_model(
-        path, settings=settings, tokenizer=TOKENIZER, weights=weights(), about={"name": "x"}, card="# x"
-    )
+    folder.write_model(path, settings=settings, tokenizer=TOKENIZER, weights=weights(), about={"name": "x"}, card="# x")
 
 
 def resign(path: Path) -> None:
@@ -60,7 +58,8 @@ def test_what_is_written_comes_back(model: Path) -> None:
 
 def test_nothing_else_is_left_behind(model: Path) -> None:
     assert {entry.name for entry in model.iterdir()} == {
-        "config.json", "tokenizer.json", "model.safetensors", "training.toml", "README.md", "metrics.jsonl", "manifest.json",
+        "config.json", "tokenizer.json", "model.safetensors", "training.toml", "README.md", "metrics.jsonl",
+        "manifest.json",
     }  # fmt: skip
 
 
@@ -177,7 +176,10 @@ def checkpoint(step: int) -> folder.Checkpoint:
 def test_checkpoints_come_back_and_old_ones_go(tmp_path: Path) -> None:
     for step in (1, 5, 9, 10):
         folder.write_checkpoint(tmp_path, checkpoint(step))
-    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["step-000000000009", "step-000000000010"]
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == [
+        "step-000000000009",
+        "step-000000000010",
+    ]
     read, skipped = folder.read_checkpoint(tmp_path)
     assert read
     assert (read.step, read.state, skipped) == (10, {"seconds": 1.5}, [])

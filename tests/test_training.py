@@ -63,7 +63,9 @@ def fabula_greedy():  # noqa: ANN201
 def test_other_rules_learn_the_fable_too(fable: Path, tmp_path: Path, optimizer: str) -> None:
     rates = {"rmsprop": 0.004, "sgd": 0.5}
     outcome = fabula.train(
-        fable, tmp_path / "out", settings={"training": {**ONE, "optimizer": optimizer, "lr": rates[optimizer], "steps": 120}}
+        fable,
+        tmp_path / "out",
+        settings={"training": {**ONE, "optimizer": optimizer, "lr": rates[optimizer], "steps": 120}},
     )
     assert outcome.train_accuracy > 0.9
 
@@ -163,8 +165,16 @@ def test_there_must_be_something_to_go_on_from(tmp_path: Path) -> None:
 
 
 def test_divergence_keeps_the_last_good_model(tales: Path, tmp_path: Path) -> None:
-    plan = {"steps": 4000, "batch": 4, "lr": 1000.0, "clip": 0.0, "optimizer": "sgd", "evaluations": 2000, "patience": 0}
-    with pytest.raises(DivergedError, match="try --set training.lr"):
+    plan = {
+        "steps": 4000,
+        "batch": 4,
+        "lr": 1000.0,
+        "clip": 0.0,
+        "optimizer": "sgd",
+        "evaluations": 2000,
+        "patience": 0,
+    }
+    with pytest.raises(DivergedError, match=r"try --set training\.lr"):
         run(tales, tmp_path / "out", training=plan, model={"tied": True})
     weights = folder.read_model(tmp_path / "out").weights
     assert all(np.isfinite(tensor).all() for tensor in weights.values())
@@ -219,8 +229,8 @@ def test_killed_at_any_moment_it_goes_on(tales: Path, tmp_path: Path) -> None:
     """A real process, really killed after it has saved: the folder still resumes."""
     out = tmp_path / "out"
     command = [
-        sys.executable, "-m", "fabula", "train", str(tales), "-o", str(out), "--unit", "chars", "--steps", "100000", "-q",
-        "--set", "training.checkpoint_every=0.2", "--set", "training.threads=1", "--set", "model.hidden=16",
+        sys.executable, "-m", "fabula", "train", str(tales), "-o", str(out), "--unit", "chars", "--steps", "100000",
+        "-q", "--set", "training.checkpoint_every=0.2", "--set", "training.threads=1", "--set", "model.hidden=16",
     ]  # fmt: skip
     with subprocess.Popen(command) as process:
         for _ in range(600):

@@ -10,7 +10,7 @@ Importing this loads neither torch nor onnxruntime; the doors below load what th
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fabula.version import __version__
 
@@ -30,7 +30,7 @@ _DOORS = {
 __all__ = ["FabulaError", "Storyteller", "__version__", "evaluate", "load", "train"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name in _DOORS:
         return getattr(import_module(_DOORS[name]), name)
     raise AttributeError(f"module 'fabula' has no attribute {name!r}")

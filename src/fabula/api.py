@@ -101,9 +101,7 @@ def evaluate(model: str | Path, paths: Paths, settings: config.Layer | None = No
     teller = load(model)
     text = config.resolve(config.from_environment(), settings or {}).text
     part = encode(read_library(_listed(paths), text).stories, teller.tokenizer)
-    return measure(
-        teller.engine, part.streams, teller.tokenizer.end, part.counts, window=teller.settings.model.window
-    )
+    return measure(teller.engine, part.streams, teller.tokenizer.end, part.counts, window=teller.settings.model.window)
 
 
 def default_folder(paths: Sequence[str | Path]) -> Path:
@@ -119,5 +117,3 @@ def default_folder(paths: Sequence[str | Path]) -> Path:
 
 def _listed(paths: Paths) -> list[str | Path]:
     return [paths] if isinstance(paths, str | Path) else list(paths)
-
-

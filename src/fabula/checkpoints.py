@@ -1,4 +1,4 @@
-"""A run to a checkpoint and back: which of its parts must be kept so that it goes on exactly; writes no files itself."""
+"""A run to a checkpoint and back: which of its parts are kept so that it goes on exactly; writes no files itself."""
 
 from __future__ import annotations
 

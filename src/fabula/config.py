@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType
-from typing import Any, ClassVar, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, get_args, get_origin, get_type_hints
 
 from fabula.errors import UsageError
 
@@ -99,7 +99,9 @@ class TrainingConfig(Section):
 
     name: ClassVar[str] = "training"
     seed: int = setting(1, "number that fixes every random choice", low=0, high=2**63 - 1)
-    time: float | None = setting(None, "seconds from the start of the program to its end (60, 90s, 3m, 1h)", low=1.0, high=10**8, duration=True)
+    time: float | None = setting(
+        None, "seconds from the start of the program to its end (60, 90s, 3m, 1h)", low=1.0, high=10**8, duration=True
+    )
     epochs: float | None = setting(None, "times the whole text is read", low=0.01, high=10**6)
     steps: int | None = setting(None, "updates of the weights", low=1, high=10**12)
     optimizer: str = setting("adamw", "rule of the updates", choices=OPTIMIZERS)
@@ -114,7 +116,9 @@ class TrainingConfig(Section):
     threads: int | None = setting(None, "CPU threads; all cores when not given", low=1, high=1024)
     evaluations: int = setting(10, "times to measure and to tell a story on the way", low=1, high=10_000)
     patience: int = setting(3, "measurements without a gain before stopping early; 0 never stops", low=0, high=10_000)
-    checkpoint_every: float = setting(60.0, "seconds between checkpoints; 0 for none", low=0.0, high=10**8, duration=True)
+    checkpoint_every: float = setting(
+        60.0, "seconds between checkpoints; 0 for none", low=0.0, high=10**8, duration=True
+    )
     vectors: str | None = setting(None, "file of pretrained word vectors, or `train` for word2vec on this text")
     freeze_vectors: bool = setting(False, "keep the pretrained word vectors as they came")
 
@@ -146,7 +150,6 @@ SECTIONS: Mapping[str, type[Section]] = {
     "text": TextConfig, "model": ModelConfig, "training": TrainingConfig, "sampling": SamplingConfig,
 }  # fmt: skip
 
-S = TypeVar("S", bound=Section)
 Layer = Mapping[str, Mapping[str, Any]]
 """One source of settings: section -> field -> value; only what it says, nothing else."""
 
@@ -160,7 +163,7 @@ def _checked(label: str, value: Any, hint: Any, rules: Mapping[str, Any]) -> Any
         raise UsageError(f"{label} must be given")
     kind = next(k for k in kinds if k is not NoneType)
     if kind is tuple:
-        if not (isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)):
+        if not (isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value)):
             raise UsageError(f"{label} must be a list of texts, got {value!r}")
         return tuple(value)
     if isinstance(value, str) and rules["duration"]:
@@ -179,7 +182,7 @@ def _checked(label: str, value: Any, hint: Any, rules: Mapping[str, Any]) -> Any
     return value
 
 
-_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+_NAMES: Mapping[type, str] = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 _BOOLS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 

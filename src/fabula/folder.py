@@ -2,14 +2,14 @@
 
     my-stories/
       config.json  tokenizer.json  model.safetensors      what the network is
-      training.toml                                        resolved settings; `fabula train --config` repeats the run
+      training.toml                                        all settings; `fabula train --config` repeats the run
       metrics.jsonl  samples.jsonl                         every evaluation, every story told on the way
       README.md                                            the model card, for people
       checkpoints/step-000000001200/                       to go on exactly; safe to delete
       manifest.json                                        format version, size and SHA-256 of every file; written last
 
-No pickle anywhere: tensors are safetensors, everything else is text. Every write goes to a temporary sibling, is synced,
-and is then renamed.
+No pickle anywhere: tensors are safetensors, everything else is text. Every write goes to a temporary sibling, is
+synced, and is then renamed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fabula import config as settings_of
-from fabula.config import Settings
+from fabula.config import Section, Settings
 from fabula.engine import check_weights
 from fabula.errors import FabulaError, FolderError
 from fabula.tokens import Tokenizer
@@ -41,7 +41,9 @@ from fabula.version import __version__
 FORMAT = 1
 MANIFEST = "manifest.json"
 NETWORK = ("config.json", "tokenizer.json", "model.safetensors")
-OURS = frozenset({*NETWORK, MANIFEST, "training.toml", "metrics.jsonl", "samples.jsonl", "README.md", "checkpoints", "tensorboard"})
+OURS = frozenset(
+    {*NETWORK, MANIFEST, "training.toml", "metrics.jsonl", "samples.jsonl", "README.md", "checkpoints", "tensorboard"}
+)
 KEEP = 2
 """Checkpoints kept; an older one goes only when a newer one has been read back."""
 
@@ -152,7 +154,9 @@ def read_model(path: str | Path) -> Model:
     folder = Path(path)
     if not (folder / MANIFEST).is_file() or (folder / MANIFEST).is_symlink():
         if latest_step(folder) is not None:
-            raise FolderError(f"{str(path)!r} is an unfinished training: fabula train --resume {str(path)!r} goes on with it")
+            raise FolderError(
+                f"{str(path)!r} is an unfinished training: fabula train --resume {str(path)!r} goes on with it"
+            )
         what = "holds no manifest.json" if folder.is_dir() else "is not there"
         raise FolderError(f"expected a model folder, but {str(path)!r} {what}: fabula train makes one")
     try:
@@ -174,7 +178,9 @@ def _read(folder: Path) -> Model:
         data[name] = _contents(folder / name, limit)
         _expect(_digest(data[name]) == listed, f"{name} is not what the manifest says")
     described = json.loads(data["config.json"])
-    _expect(set(described) == {"format", "fabula", "vocabulary", "model", "sampling", "about"}, "config.json has other keys")
+    _expect(
+        set(described) == {"format", "fabula", "vocabulary", "model", "sampling", "about"}, "config.json has other keys"
+    )
     _expect(described["format"] == FORMAT, "config.json is of another format")
     settings = settings_of.resolve({"model": described["model"], "sampling": described["sampling"]})
     tokenizer = tokenizer_from_json(json.loads(data["tokenizer.json"]))
@@ -248,7 +254,7 @@ def _verified(step: Path) -> dict[str, bytes]:
 # --- bytes on the disk ---------------------------------------------------------------------------------------------
 
 
-def _chosen(section: Any) -> dict[str, Any]:
+def _chosen(section: Section) -> dict[str, Any]:
     return {name: value for name, value in dataclasses.asdict(section).items() if value is not None}
 
 

@@ -1,4 +1,4 @@
-"""Word vectors in place of random ones: the first embedding of a model, from a file or from word2vec on the same text."""
+"""Word vectors in place of random ones: a model's first embedding, from a file or from word2vec on the same text."""
 
 from __future__ import annotations
 

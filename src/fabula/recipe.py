@@ -62,7 +62,9 @@ def _at_length(training: TrainingConfig, fine: bool) -> TrainingConfig:
 def _by_heart(training: TrainingConfig, model: ModelConfig, facts: Facts) -> TrainingConfig:
     """The whole text in every step, a high rate that does not fall; it stops when all is known."""
     unlimited = training.time is None and training.steps is None and training.epochs is None
-    batch = training.batch or (min(1024, facts.predictions) if model.window else min(16, max(1, facts.predictions // 8)))
+    batch = training.batch or (
+        min(1024, facts.predictions) if model.window else min(16, max(1, facts.predictions // 8))
+    )
     return replace(
         training,
         time=DEFAULT_SECONDS if unlimited else training.time,

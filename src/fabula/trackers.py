@@ -44,7 +44,12 @@ class TensorBoard:
         elif self._writer is None or self._began is None:
             return
         elif isinstance(event, Stepped) and event.step % EVERY == 0:
-            scalars = {"loss": event.loss, "accuracy": event.accuracy, "gradient length": event.gradient, "rate": event.lr}
+            scalars = {
+                "loss": event.loss,
+                "accuracy": event.accuracy,
+                "gradient length": event.gradient,
+                "rate": event.lr,
+            }
             for name, value in scalars.items():
                 self._writer.add_scalar(f"learning/{name}", value, event.step)
         elif isinstance(event, Evaluated):
@@ -73,7 +78,9 @@ class TensorBoard:
         assert self._began
         tokenizer = self._began.tokenizer
         count = min(tokenizer.size - 1, LABELS)
-        labels = [ascii(tokenizer.spelling(token).decode("utf-8", "replace"))[1:-1] or "(empty)" for token in range(count)]
+        labels = [
+            ascii(tokenizer.spelling(token).decode("utf-8", "replace"))[1:-1] or "(empty)" for token in range(count)
+        ]
         matrix = np.asarray(event.weights["embedding.weight"][:count])
         self._writer.add_embedding(matrix, metadata=labels, global_step=event.step, tag="units")
         samples = self._began.folder / "samples.jsonl"

@@ -145,9 +145,15 @@ def _carry_out(run: Run) -> Outcome:
     """Learn, then measure the best network on everything kept aside and write its folder."""
     run.say(
         Began(
-            folder=run.out, settings=run.settings, tokenizer=run.corpus.tokenizer, parameters=run.parameters,
-            precision=run.precision, notes=run.corpus.notes, opening=run.corpus.opening, step=run.step,
-        )  # fmt: skip
+            folder=run.out,
+            settings=run.settings,
+            tokenizer=run.corpus.tokenizer,
+            parameters=run.parameters,
+            precision=run.precision,
+            notes=run.corpus.notes,
+            opening=run.corpus.opening,
+            step=run.step,
+        )
     )
     run.saved_at = run.evaluated_at = run.seconds
     with _processor(run.settings.training.threads or _cores()):
@@ -195,9 +201,15 @@ def _learn(run: Run) -> str:
         ending = _advance(run)
         run.say(
             Stepped(
-                step=run.step, progress=run.progress, loss=loss, accuracy=run.hits[-1], lr=lr, gradient=length,
-                tokens=targets.numel(), seconds=run.seconds,
-            )  # fmt: skip
+                step=run.step,
+                progress=run.progress,
+                loss=loss,
+                accuracy=run.hits[-1],
+                lr=lr,
+                gradient=length,
+                tokens=targets.numel(),
+                seconds=run.seconds,
+            )
         )
         if ending != "interrupted" and (ending or _is_due(run)):
             ending = _evaluate(run, lr) or ending
@@ -274,10 +286,17 @@ def _evaluate(run: Run, lr: float) -> str:
         run.reserve = 0.5 + (run.seconds - began) * run.corpus.held_out.tokens / max(run.check.tokens, 1)
     run.say(
         Evaluated(
-            step=run.step, progress=run.progress, loss=loss, accuracy=accuracy, held_out=held_out, best=is_best,
-            tokens_per_second=run.tokens / max(began - run.evaluated_at, 1e-9), lr=lr, seconds=run.seconds,
+            step=run.step,
+            progress=run.progress,
+            loss=loss,
+            accuracy=accuracy,
+            held_out=held_out,
+            best=is_best,
+            tokens_per_second=run.tokens / max(began - run.evaluated_at, 1e-9),
+            lr=lr,
+            seconds=run.seconds,
             weights=lambda: arrays(run.model.state_dict()),
-        )  # fmt: skip
+        )
     )
     run.losses, run.hits, run.tokens, run.evaluated_at = run.losses[-1:], run.hits[-1:], 0, run.seconds
     return ending
@@ -305,9 +324,13 @@ def _write(run: Run, stopped: str) -> Outcome:
     }
     weights = arrays(run.model.state_dict())
     folder.write_model(
-        run.out, settings=run.settings, tokenizer=run.corpus.tokenizer, weights=weights, about=about,
+        run.out,
+        settings=run.settings,
+        tokenizer=run.corpus.tokenizer,
+        weights=weights,
+        about=about,
         card=card.write_card(about, run.settings),
-    )  # fmt: skip
+    )
     run.say(Finished(step=run.step, weights=weights))
     return Outcome(
         folder=run.out, seconds=run.seconds, steps=run.step, train_accuracy=accuracy, held_out=held_out, stopped=stopped

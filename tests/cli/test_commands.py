@@ -52,7 +52,10 @@ def test_write_streams_a_story_as_people_write_it(model: Path) -> None:
 
 
 def test_write_json_repeats_with_a_seed(model: Path) -> None:
-    runs = [fabula("write", str(model), "-p", "mouse mouse mouse", "-w", "12", "--seed", s, "--json") for s in "113"]
+    runs = [
+        fabula("write", str(model), "-p", "mouse mouse mouse", "-w", "30", "-t", "2", "--seed", s, "--json")
+        for s in "113"
+    ]
     answers = [json.loads(run.stdout) for run in runs]
     assert set(answers[0]) == {"text", "prompt", "tokens", "seconds", "copied_4", "copied_8", "longest_copy"}
     assert answers[0]["text"] == answers[1]["text"]
@@ -96,7 +99,9 @@ def test_writing_evaluating_and_inspecting_never_load_torch(model: Path, fable: 
 
 def test_writing_works_where_torch_cannot_be_imported(model: Path) -> None:
     code = "import sys; sys.modules['torch'] = None; from fabula.cli import main; sys.exit(main(sys.argv[1:]))"
-    done = subprocess.run([sys.executable, "-c", code, "write", str(model), "-w", "3"], capture_output=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code, "write", str(model), "-w", "3"], capture_output=True, check=False
+    )
     assert done.returncode == 0
     done = subprocess.run(
         [sys.executable, "-c", code, "train", str(model / "README.md"), "-o", str(model.parent / "never")],

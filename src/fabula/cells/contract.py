@@ -28,6 +28,11 @@ class Cell(nn.Module, ABC):
     memories: ClassVar[int]
     """Tensors in the state."""
 
+    weight_ih: Tensor
+    weight_hh: Tensor
+    bias_ih: Tensor
+    bias_hh: Tensor
+
     def __init__(self, inputs: int, hidden: int, generator: torch.Generator) -> None:
         super().__init__()
         self.inputs, self.hidden = inputs, hidden

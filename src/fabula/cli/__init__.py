@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import cyclopts
 
+from fabula.cli.pages import COMMANDS, EPILOGUE, SUMMARY
 from fabula.errors import FabulaError
 from fabula.version import __version__
 
@@ -21,34 +22,19 @@ BEGUN = time.perf_counter()
 
 INTERRUPTED = 130
 
-EPILOGUE = """\
-A first story:
-
-    fabula train my-stories.txt
-    fabula write my-stories-model -p "Once upon a time"
-
-Exit codes: 0 done, 1 failed, 2 wrong usage or input, 3 diverged, 130 interrupted (saved).
-"""
-
 app = cyclopts.App(
     name="fabula",
-    help="Train a small LSTM on your own stories and let it write new ones.",
+    help=SUMMARY,
     help_epilogue=EPILOGUE,
     help_format="plaintext",
     version=__version__,
     version_flags=["--version", "-V"],
     help_flags=["--help", "-h"],
+    default_parameter=cyclopts.Parameter(show_default=False),
     result_action="return_value",
 )
-COMMANDS = {
-    "train": "Learn from your texts and write a model folder.",
-    "write": "Write a story with a model, word by word as you watch.",
-    "evaluate": "Measure how well a model foresees a text.",
-    "inspect": "Look at texts before learning from them.",
-    "doctor": "Say what is installed and what this machine can do.",
-}
-for order, (name, about) in enumerate(COMMANDS.items()):
-    app.command(f"fabula.cli.{name}:{name}", name=name, help=about, sort_key=order)
+for order, (name, page) in enumerate(COMMANDS.items()):
+    app.command(f"fabula.cli.{name}:{name}", name=name, help=page, help_epilogue="", sort_key=order)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -83,9 +69,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _failed(message: str, code: int, given: Sequence[str]) -> int:
     """One line on stderr; with `--json` one object on stdout as well."""
     line = visible(" ".join(message.split()))
-    print(f"fabula: {line}", file=sys.stderr)
+    sys.stderr.write(f"fabula: {line}\n")
     if "--json" in given:
-        print(json.dumps({"error": line, "exit_code": code}, ensure_ascii=False))
+        sys.stdout.write(json.dumps({"error": line, "exit_code": code}, ensure_ascii=False) + "\n")
     return code
 
 

@@ -12,11 +12,7 @@ def doctor(
     json: Json = False,
     debug: Debug = False,  # noqa: ARG001 - main looks for it
 ) -> int:
-    """Say what is installed, what this machine can do, and what is missing.
-
-    fabula doctor
-    fabula doctor --json
-    """
+    """Say what is installed, what this machine can do, and what is missing."""
     from fabula.diagnosis import diagnose  # noqa: PLC0415
 
     found = diagnose()

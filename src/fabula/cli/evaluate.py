@@ -20,9 +20,6 @@ def evaluate(
 ) -> int:
     """Measure how well a model foresees a text it has not learned from.
 
-    fabula evaluate tales-model kept-aside.txt
-    fabula evaluate tales-model kept-aside.txt --json
-
     Parameters
     ----------
     folder

@@ -26,9 +26,6 @@ def inspect(
 ) -> int:
     """Look at texts before learning from them: encoding, language, stories, copies, what to hope for.
 
-    fabula inspect my-stories/
-    fabula inspect tales.txt --json
-
     Parameters
     ----------
     paths

@@ -39,11 +39,6 @@ def train(
 ) -> int:
     """Learn from your texts and write a model folder.
 
-    fabula train my-stories.txt                     a minute, everything chosen for you
-    fabula train tales/ more.epub -o tales --time 10m
-    fabula train fable.txt --unit symbols --window 3
-    fabula train --resume tales-model --time 20m    go on after Ctrl-C
-
     Parameters
     ----------
     paths

@@ -37,10 +37,6 @@ def write(
 ) -> int:
     """Write a story with a model, word by word as you watch.
 
-    fabula write tales-model -p "Once upon a time" --words 300
-    fabula write fable-model -p "mouse mouse mouse" --temperature 0
-    fabula write tales-model -n 3 --until sentence --json
-
     Parameters
     ----------
     folder

@@ -55,7 +55,7 @@ def read_documents(
 
     Errors: TextError, MissingExtraError.
     """
-    if not paths:
+    if not paths or "" in map(str, paths):
         raise TextError("give a text to read: a file, a folder, an archive, or - for standard input")
     desk = _Desk(config)
     for path in paths:

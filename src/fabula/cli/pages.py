@@ -1,0 +1,46 @@
+"""The words of the help pages, apart from the commands so that showing them loads nothing."""
+
+from __future__ import annotations
+
+SUMMARY = "Train a small LSTM on your own stories and let it write new ones."
+
+EPILOGUE = """\
+A first story:
+
+    fabula train my-stories.txt
+    fabula write my-stories-model -p "Once upon a time"
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or input, 3 diverged,
+130 interrupted (saved)."""
+
+COMMANDS = {
+    "train": """\
+Learn from your texts and write a model folder.
+
+    fabula train my-stories.txt
+    fabula train tales/ more.epub -o tales-model --time 10m
+    fabula train fable.txt --unit symbols --window 3
+    fabula train --resume tales-model""",
+    "write": """\
+Write a story with a model, word by word as you watch.
+
+    fabula write tales-model -p "Once upon a time" --words 300
+    fabula write fable-model -p "mouse mouse mouse" --temperature 0
+    fabula write tales-model -n 3 --until sentence --json""",
+    "evaluate": """\
+Measure how well a model foresees a text.
+
+    fabula evaluate tales-model kept-aside.txt
+    fabula evaluate tales-model kept-aside.txt --json""",
+    "inspect": """\
+Look at texts before learning from them: encoding, language, stories, copies, what to hope for.
+
+    fabula inspect my-stories/
+    fabula inspect tales.txt --json""",
+    "doctor": """\
+Say what is installed, what this machine can do, and what is missing.
+
+    fabula doctor
+    fabula doctor --json""",
+}
+"""Name and page of every command, in the order in which one meets them."""
