@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 
 import numpy as np
 
@@ -70,7 +71,10 @@ class TensorBoard:
         assert self._writer
         model = LanguageModel(began.settings.model, began.tokenizer.size, torch.Generator())
         ids = torch.full((1, 4), began.tokenizer.end)
-        self._writer.add_graph(model, (ids, model.initial_state(1)))
+        with warnings.catch_warnings():
+            # TensorBoard reads only traced graphs, and torch has begun to call tracing old.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            self._writer.add_graph(model, (ids, model.initial_state(1)))
 
     def _finish(self, event: Finished) -> None:
         """Word vectors with their spellings, and the stories told on the way."""

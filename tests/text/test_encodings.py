@@ -2,6 +2,7 @@
 
 import codecs
 import random
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -44,7 +45,7 @@ REAL = [(path, encoding) for path, encodings in FILES for encoding in encodings]
 
 
 @pytest.mark.parametrize(("path", "encoding"), REAL)
-def test_whole_real_files(shared_data, path, encoding):
+def test_whole_real_files(shared_data: Path, path: str, encoding: str) -> None:
     data = (shared_data / path).read_text(encoding="utf-8").encode(encoding, "ignore")
     decoded = decode(data, path)
     assert decoded.text == data.decode(encoding)
@@ -54,7 +55,7 @@ def test_whole_real_files(shared_data, path, encoding):
 
 @pytest.mark.parametrize("length", [100, 400])
 @pytest.mark.parametrize(("path", "encoding"), REAL)
-def test_short_pieces_of_real_files(shared_data, path, encoding, length):
+def test_short_pieces_of_real_files(shared_data: Path, path: str, encoding: str, length: int) -> None:
     text = (shared_data / path).read_text(encoding="utf-8")[:200_000]
     rng = random.Random(length)
     for _ in range(10):
@@ -74,26 +75,26 @@ def test_short_pieces_of_real_files(shared_data, path, encoding, length):
         ("Don’t", "cp1252"), ("café", "latin-1"), ("吾輩は猫である", "shift_jis"), ("老鼠说：谁去系铃铛呢？", "gb2312"),
     ],
 )  # fmt: skip
-def test_other_languages(text, encoding):
+def test_other_languages(text: str, encoding: str) -> None:
     data = text.encode(encoding, "ignore")
     assert decode(data, "x").text == data.decode(encoding)
 
 
 @pytest.mark.parametrize("length", [60, 120])
-def test_short_pieces_of_traditional_chinese(length):
+def test_short_pieces_of_traditional_chinese(length: int) -> None:
     for start in range(0, len(TRADITIONAL) - length, 5):
         piece = TRADITIONAL[start : start + length]
         assert decode(piece.encode("big5"), "x").text == piece
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
-def test_marks_are_read_and_dropped(encoding):
+def test_marks_are_read_and_dropped(encoding: str) -> None:
     decoded = decode("the cat\r\nsat\rdown 猫\n".encode(encoding), "x")
     assert decoded.text == "the cat\nsat\ndown 猫\n"
     assert not decoded.guessed
 
 
-def test_big_endian_marks():
+def test_big_endian_marks() -> None:
     assert decode(codecs.BOM_UTF16_BE + "猫だ".encode("utf-16-be"), "x").text == "猫だ"
     assert decode(codecs.BOM_UTF32_BE + "猫だ".encode("utf-32-be"), "x").text == "猫だ"
 
@@ -102,18 +103,18 @@ def test_big_endian_marks():
 @pytest.mark.parametrize(
     "text", ["long ago , the mice\nhad a council .\n", "很久以前，\n老鼠 say hello\n", TRADITIONAL]
 )
-def test_wide_encodings_without_a_mark(encoding, text):
+def test_wide_encodings_without_a_mark(encoding: str, text: str) -> None:
     assert decode(text.encode(encoding), "x").text == text
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\r"), min_size=1))
-def test_utf8_is_kept_exactly(text):
+def test_utf8_is_kept_exactly(text: str) -> None:
     if not any(ord(c) < 32 or c in "~\x7f" for c in text):  # control characters may make it binary, ~{ is HZ
         assert decode(text.encode(), "x").text == text.removeprefix("\ufeff")
 
 
 @given(st.binary())
-def test_any_bytes_give_a_text_or_one_line(data):
+def test_any_bytes_give_a_text_or_one_line(data: bytes) -> None:
     try:
         decoded = decode(data, "'x'")
     except TextError as error:
@@ -124,24 +125,24 @@ def test_any_bytes_give_a_text_or_one_line(data):
         assert "\r" not in decoded.text
 
 
-def test_a_cut_off_end_is_still_utf8():
+def test_a_cut_off_end_is_still_utf8() -> None:
     decoded = decode("很久以前，老鼠们".encode()[:-1], "x")
     assert (decoded.text, decoded.replaced, decoded.encoding) == ("很久以前，老鼠\ufffd", 1, "utf-8")
 
 
-def test_few_damaged_places_are_counted():
+def test_few_damaged_places_are_counted() -> None:
     data = ("Il était là, près de l'âne. " * 100).encode() + b"\xe9 oui \xff non " + "Noël. ".encode() * 50
     decoded = decode(data, "x")
     assert (decoded.encoding, decoded.replaced, decoded.guessed) == ("utf-8", 2, False)
     assert decoded.text.count("\ufffd") == 2
 
 
-def test_one_legacy_letter_in_plain_ascii_is_not_taken_for_damage():
+def test_one_legacy_letter_in_plain_ascii_is_not_taken_for_damage() -> None:
     data = b"the mice said nothing. " * 500 + "café".encode("cp1252")
     assert decode(data, "x").text.endswith("café")
 
 
-def test_a_damaged_legacy_file_is_read_all_the_same():
+def test_a_damaged_legacy_file_is_read_all_the_same() -> None:
     data = TRADITIONAL.encode("big5") * 3
     decoded = decode(data[:200] + b"\xff" + data[200:], "x")
     assert decoded.encoding == "big5hkscs"
@@ -162,12 +163,12 @@ def test_a_damaged_legacy_file_is_read_all_the_same():
     ],
     ids=["nul", "control", "random", "random-without-nul", "high", "png", "cesu8", "false-mark"],
 )
-def test_binary_is_refused(data):
+def test_binary_is_refused(data: bytes) -> None:
     with pytest.raises(TextError, match=r"binary|encoding|mark"):
         decode(data, "'x'")
 
 
-def test_the_user_overrules():
+def test_the_user_overrules() -> None:
     assert decode("é".encode(), "x", "cp1252").text == "Ã©"
     assert decode("猫".encode("utf-16"), "x", "utf-16").text == "猫"
 
@@ -177,19 +178,19 @@ def test_the_user_overrules():
     [("nonsense", "must be one"), ("hex", "must be one"), ("a\0b\x1b[31m", "must be one"), ("x" * 999, "must be one"),
      ("ascii", "byte 4"), ("utf-8", "byte 4")],
 )  # fmt: skip
-def test_a_wrong_encoding_is_one_line(encoding, message):
+def test_a_wrong_encoding_is_one_line(encoding: str, message: str) -> None:
     with pytest.raises(TextError, match=message) as caught:
         decode(b"the \xff cat", "'x'", encoding)
     assert len(str(caught.value)) < 200
     assert str(caught.value).isprintable()
 
 
-def test_escapes_cannot_bring_in_surrogates():
+def test_escapes_cannot_bring_in_surrogates() -> None:
     assert decode(rb"a \ud800 b", "x", "unicode_escape").text == "a \ufffd b"
     assert decode(rb"\ud83d\udc31", "x", "unicode_escape").text == "🐱"
 
 
-def test_a_declared_encoding_is_believed_when_it_is_true():
+def test_a_declared_encoding_is_believed_when_it_is_true() -> None:
     assert decode("Привет".encode("cp866"), "x", declared="cp866").text == "Привет"
     assert not decode("Привет".encode("cp866"), "x", declared="cp866").guessed
     assert decode("“quoted”".encode("cp1252"), "x", declared="iso-8859-1").text == "“quoted”"

@@ -107,6 +107,14 @@ def test_what_is_too_long_for_a_word_is_spelled() -> None:
     assert max(map(len, tokenizer.to_json()["pieces"])) == 256
 
 
+@pytest.mark.parametrize("unit", ["words", "subwords"])
+@pytest.mark.parametrize("word", ["x", "ア", "ก", "é", "!"])
+def test_what_endless_words_taught_can_be_read_again(unit: str, word: str) -> None:
+    tokenizer = build(unit, [f"{word * 2_000} {word * 2_000}"])
+    assert from_json(tokenizer.to_json()).to_json() == tokenizer.to_json()
+    assert tokenizer.decode(tokenizer.encode(word * 3_000)) == word * 3_000
+
+
 def test_a_prompt_takes_the_spelling_that_is_known() -> None:
     tokenizer = build("words", ["The mice had a general council to consider. Nobody said a word; they had a bell."])
     assert spellings(tokenizer, "had a general") != ["had", " a", " general"]

@@ -23,8 +23,7 @@ def check_keys(data: Mapping[str, object], *names: str) -> None:
     """FolderError unless `data` has `unit` and exactly these fields."""
     expected = {"unit", *names}
     if data.keys() != expected:
-        odd = min(map(str, data.keys() ^ expected))
-        refuse(f"must have the fields {', '.join(sorted(expected))}", f"{odd} missing or too many")
+        refuse(f"must have exactly the fields {', '.join(sorted(expected))}", sorted(map(str, data)))
 
 
 def read_list(data: Mapping[str, object], name: str) -> list[object]:

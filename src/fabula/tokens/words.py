@@ -64,8 +64,8 @@ class Words(PieceTokenizer):
         pieces, counts = read_texts(data, "pieces"), read_numbers(data, "counts")
         if len(counts) != len(pieces):
             refuse(f"field counts must have {len(pieces)} entries", len(counts))
-        if longest := max((piece for piece in pieces if len(piece) > MAX_PIECE), key=len, default=""):
-            refuse(f"field pieces must hold at most {MAX_PIECE} characters each", len(longest))
+        if (longest := max(map(len, pieces), default=0)) > MAX_PIECE:
+            refuse(f"field pieces must hold at most {MAX_PIECE} characters each", longest)
         if taken := set(pieces).intersection(_BYTE_NAMES):
             refuse("field pieces must not name bytes", min(taken))
         return cls(pieces, counts)
@@ -96,10 +96,10 @@ def _count_pieces(texts: Iterable[str], break_words: Callable[[str], Iterable[st
     counts: Counter[str] = Counter()
     cut = splitter()
     for chunk in chain.from_iterable(map(chunks, texts)):
-        pieces = (piece for piece, _ in cut.pre_tokenize_str(chunk) if not _SPACELESS.match(piece))
-        counts.update(piece for piece in pieces if len(piece) <= MAX_PIECE)
+        pieces = [piece for piece, _ in cut.pre_tokenize_str(chunk) if not _SPACELESS.match(piece)]
         if _SPACELESS.search(chunk):
-            counts.update(word for word in break_words(chunk) if _SPACELESS.match(word))
+            pieces += [word for word in break_words(chunk) if _SPACELESS.match(word)]
+        counts.update(piece for piece in pieces if len(piece) <= MAX_PIECE)
     return counts
 
 

@@ -1,0 +1,71 @@
+"""What the public documents tell people to type is typed here."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENTS = ("README.md", "README.zh.md", "docs/python.md")
+QUICK = {
+    "FABULA_TRAINING_STEPS": "3",
+    "FABULA_TRAINING_THREADS": "1",
+    "FABULA_MODEL_HIDDEN": "16",
+    "FABULA_MODEL_EMBEDDING": "8",
+}
+
+
+def blocks(document: str, language: str) -> list[str]:
+    text = (ROOT / document).read_text(encoding="utf-8")
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+
+
+@pytest.fixture
+def place(tmp_path: Path, fable: Path) -> Path:
+    """A folder as the documents suppose it."""
+    story = fable.read_text(encoding="utf-8")
+    (tmp_path / "my-stories").mkdir()
+    for number in range(12):
+        (tmp_path / "my-stories" / f"{number}.txt").write_text(f"{story} The end of story {number}.\n" * 3)
+    (tmp_path / "kept-aside.txt").write_text(story, encoding="utf-8")
+    (tmp_path / "belling_the_cat.txt").write_text(story, encoding="utf-8")
+    return tmp_path
+
+
+@pytest.mark.parametrize("document", ["README.md", "README.zh.md"])
+def test_commands(document: str, place: Path) -> None:
+    lines = [line.split("  #")[0].strip() for block in blocks(document, "sh") for line in block.splitlines()]
+    commands = [shlex.split(line)[1:] for line in lines if line.startswith("fabula ")]
+    assert len(commands) >= 8
+    for command in commands:
+        done = subprocess.run(
+            [sys.executable, "-m", "fabula", *command], cwd=place, env={**os.environ, **QUICK}, capture_output=True,
+            text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, (command, done.stderr)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_python(document: str, place: Path) -> None:
+    code = "\n".join(blocks(document, "python"))
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=place, env={**os.environ, **QUICK}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("document", ["README.md", "README.zh.md", *(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md"))])
+def test_links_lead_somewhere(document: str) -> None:
+    text = (ROOT / document).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#]+)", text):
+        if not target.startswith("http"):
+            assert ((ROOT / document).parent / target).exists(), target
+
+
+def test_generated_pages_are_fresh() -> None:
+    done = subprocess.run([sys.executable, "docs/generate.py", "--check"], cwd=ROOT, check=False, capture_output=True)
+    assert done.returncode == 0, done.stderr
