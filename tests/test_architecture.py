@@ -11,8 +11,8 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "fabula"
 
 LAYERS = [
     {"errors", "version", "data"},
-    {"config", "text"},
-    {"tokens", "vectors", "sampling"},
+    {"config"},
+    {"text", "tokens", "vectors", "sampling"},
     {"engine", "streams", "cells", "heads", "optimizers", "precision"},
     {"evaluation", "model"},
     {"corpus", "folder", "recipe", "card"},

@@ -12,21 +12,21 @@ from fabula.errors import TextError
 from fabula.text.encodings import decode
 
 TRADITIONAL = (
-    "予姊丈之祖，宋公諱燾，邑廩生。一日，病臥，見吏人持牒，牽白顛馬來，云：「請赴試。」公言：「文宗未臨，何遽得考？」吏不言，"
+    "予姊丈之祖，宋公諱燾，邑廩生。一日，病臥，見吏人持牒，牽白顛馬來，云：「請赴試。」公言：「文宗未臨，何遽得考？」"
     "但敦促之。公力疾乘馬從去，路甚生疏。至一城郭，如王者都。移時入府廨，宮室壯麗。上坐十餘官，都不知何人，惟關壯繆可識。"
     "簷下設几、墩各二，先有一秀才坐其末，公便與連肩。几上各有筆札。俄題紙飛下。視之，八字云：「一人二人，有心無心。」"
 )
 KOREAN = (
-    "옛날 옛적에 쥐들이 모여서 어떻게 하면 고양이를 피할 수 있을까 의논하였습니다. 마침내 젊은 쥐 한 마리가 일어나서 말했습니다. "
-    '"고양이의 목에 방울을 달면 어떻겠습니까? 그러면 고양이가 오는 소리를 듣고 우리는 쉽게 도망칠 수 있을 것입니다."'
+    "옛날 옛적에 쥐들이 모여서 어떻게 고양이를 피할 수 있을까 의논하였습니다. 마침내 젊은 쥐 한 마리가 일어났습니다. "
+    '"고양이의 목에 방울을 달면 어떻겠습니까? 그러면 고양이가 오는 소리를 듣고 도망칠 수 있을 것입니다."'
 )
-GREEK = (
-    "Μια φορά κι έναν καιρό τα ποντίκια έκαναν συμβούλιο για να αποφασίσουν τι θα κάνουν με τη γάτα. Ένα νεαρό ποντίκι."
+GREEK = "Μια φορά κι έναν καιρό τα ποντίκια έκαναν συμβούλιο για να αποφασίσουν τι θα κάνουν με τη γάτα."
+POLISH = "Dawno temu myszy zebrały się na naradę, jak przechytrzyć swojego wroga, kota. Przywiążmy mu dzwonek."
+TURKISH = "Bir zamanlar fareler kediyi nasıl alt edeceklerini düşünmek için toplanmışlar. Çıngırak takalım demiş."
+SPANISH = (
+    "Hace mucho tiempo los ratones se reunieron. ¿Por qué no atar un cascabel al gato? Así sabríamos cuándo está cerca."
 )
-POLISH = "Dawno temu myszy zebrały się na naradę, jak przechytrzyć swojego wroga, kota. Przywiążmy mu dzwonek, będziemy słyszeć."
-TURKISH = "Bir zamanlar fareler kediyi nasıl alt edeceklerini düşünmek için toplanmışlar. Boynuna çıngırak takalım demiş genç bir fare."
-SPANISH = "Hace mucho tiempo los ratones se reunieron. ¿Por qué no atar un cascabel al gato? Así sabríamos cuándo está cerca, señor."
-UKRAINIAN = "Колись давно миші зібралися на раду, щоб вирішити, що робити з їхнім спільним ворогом, котом. Нарешті підвелася миша."
+UKRAINIAN = "Колись давно миші зібралися на раду, щоб вирішити, що робити з їхнім спільним ворогом, котом."
 HEBREW = (
     "לפני שנים רבות התכנסו העכברים כדי להחליט מה לעשות נגד האויב המשותף שלהם, החתול. עכבר צעיר קם ואמר שיש לו הצעה."
 )

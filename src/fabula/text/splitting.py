@@ -69,11 +69,12 @@ def _chosen(stories: Sequence[Story], share: float) -> set[str]:
     candidates = sorted((_position(text), text) for text, length in lengths.items() if length <= 3 * target)
     if sum(lengths[text] for _, text in candidates) < 2 * target:
         return set()
+    most = min(4 * target, (total + target) / 2)
     chosen: set[str] = set()
     size = 0
     for position, text in candidates:
         enough = position >= share and size >= target / 2
-        if enough or size + lengths[text] > (1 + share) / 2 * total:
+        if enough or size + lengths[text] > most:
             break
         chosen.add(text)
         size += lengths[text]

@@ -1,0 +1,45 @@
+"""The dial: no gap is left, and nothing that was chosen is overruled."""
+
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fabula.config import SIZES, UNITS, Settings, resolve
+from fabula.recipe import Facts, choose
+
+
+@given(
+    predictions=st.integers(2, 10**9), vocabulary=st.integers(3, 10**6), unit=st.sampled_from(UNITS),
+    by_heart=st.booleans(), size=st.sampled_from([None, *SIZES]), window=st.integers(0, 8),
+)  # fmt: skip
+def test_every_gap_is_filled(
+    predictions: int, vocabulary: int, unit: str, by_heart: bool, size: str | None, window: int
+) -> None:
+    facts = Facts(predictions=predictions, vocabulary=vocabulary, unit=unit, by_heart=by_heart)
+    settings, said = choose(resolve({"model": {"window": window}}), facts, size)
+    assert None not in dataclasses.asdict(settings.model).values()
+    training = settings.training
+    assert None not in (training.lr, training.batch, training.length)
+    assert training.time or training.steps or training.epochs
+    assert said
+
+
+def test_the_dial_sets_the_width() -> None:
+    facts = Facts(predictions=10**6, vocabulary=100, unit="chars", by_heart=False)
+    assert [choose(Settings(), facts, size)[0].model.hidden for size in SIZES] == [s["hidden"] for s in SIZES.values()]
+
+
+@pytest.mark.parametrize("by_heart", [True, False])
+def test_what_was_chosen_stays(by_heart: bool) -> None:
+    layer = {
+        "model": {"hidden": 17, "layers": 3, "embedding": 5, "tied": True, "dropout": 0.4},
+        "training": {"lr": 0.0, "batch": 3, "length": 9, "steps": 12},
+    }
+    asked = resolve(layer)
+    facts = Facts(predictions=999, vocabulary=50, unit="words", by_heart=by_heart)
+    settings, _ = choose(asked, facts, "large")
+    assert settings.model == asked.model
+    for name in ("lr", "batch", "length", "steps", "time"):
+        assert getattr(settings.training, name) == getattr(asked.training, name)
