@@ -173,6 +173,7 @@ def test_a_stop_text_is_never_shown_not_even_its_beginning() -> None:
     assert teller.write(stop="\n\n", words=9, sampling=GREEDY).text == "one two three two one"
     # A beginning that comes to nothing is shown after all.
     assert teller.write(stop="three three", sampling=GREEDY).text == "one two three two one"
+    assert teller.write(stop="one two four", sampling=GREEDY).text == "one two three two one"
 
 
 TEXTS = st.text(st.sampled_from("ab .!”\n老。「ก\u3000é"), max_size=60) | st.text(max_size=30)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time as clock
 from collections.abc import Sequence
 from dataclasses import replace
@@ -84,6 +85,9 @@ def _resume(out: Path, given: config.Layer, listeners: Sequence[Listener], begun
 
 def _training() -> ModuleType:
     """The room that learns; torch takes a second to import, so mistakes in the text are found before."""
+    # Threads that wait for each other spin, by default for so long that one other busy program makes learning ten
+    # times slower; this long costs nothing on a quiet machine (docs/log.md).
+    os.environ.setdefault("GOMP_SPINCOUNT", "3000")
     try:
         from fabula import training  # noqa: PLC0415
     except ModuleNotFoundError as error:

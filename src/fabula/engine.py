@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import reprlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -30,25 +30,22 @@ State = tuple[Floats, ...]
 THREADS = 8
 """Most threads used when none are asked for: more of them wait for the same memory."""
 
+SHARE = 1 << 18
+"""Weights that keep a thread busy for longer than it takes to call it."""
+
 _NUMBERS = 1 << 23
 """Intermediate numbers computed at once (32 MB), whatever the vocabulary and the length of the text."""
 
 
 @dataclass(frozen=True)
 class _Kind:
-    """A recurrent operator of ONNX, and its gates' order in terms of torch's."""
+    """What a kind of recurrent layer is made of."""
 
-    operator: str
+    gates: int
     slots: str
     """One letter for each array of its state."""
-    order: tuple[int, ...]
-    attributes: Mapping[str, int]
-
-
-_KINDS: Mapping[str, _Kind] = {
-    "lstm": _Kind("LSTM", "hc", (0, 3, 1, 2), {}),  # i f g o -> i o f g
-    "gru": _Kind("GRU", "h", (1, 0, 2), {"linear_before_reset": 1}),  # r z n -> z r n
-}
+    add: Callable[[_Graph, int, Mapping[str, Floats]], None]
+    """Adds the layer of a number to a graph: `N.x` (T, B, I) and memories (1, B, H) -> `N+1.x` (T, B, H), memories."""
 
 
 def expected_shapes(config: ModelConfig, vocabulary: int) -> dict[str, tuple[int, ...]]:
@@ -61,7 +58,7 @@ def expected_shapes(config: ModelConfig, vocabulary: int) -> dict[str, tuple[int
     layers, hidden, embedding = config.layers, config.hidden, config.embedding
     if layers is None or hidden is None or embedding is None or config.tied is None:
         raise FolderError("the model's layers, hidden, embedding and tied must all be given: train the model again")
-    rows = hidden * len(_KINDS[config.cell].order)
+    rows = hidden * _KINDS[config.cell].gates
     shapes: dict[str, tuple[int, ...]] = {"embedding.weight": (vocabulary, embedding)}
     for layer in range(layers):
         shapes[f"cells.{layer}.weight_ih"] = (rows, hidden if layer else embedding)
@@ -109,11 +106,11 @@ class Engine:
                 raise FolderError(f"weight {name} must be finite, but it holds NaN or infinity: train the model again")
         kind = _KINDS[config.cell]
         self._hidden, self._vocabulary = config.hidden or 0, vocabulary
-        self._gates = self._hidden * len(kind.order)
+        self._gates = self._hidden * kind.gates
         self._memories = [f"{layer}.{slot}" for layer in range(config.layers or 0) for slot in kind.slots]
         self._news = [f"{name}.new" for name in self._memories]
         self._graph = _build(config, vocabulary, weights)  # kept, for the session reads the weights where they lie
-        self._session = self._graph.session(threads or min(THREADS, _cores()))
+        self._session = self._graph.session(threads or self._graph.threads())
 
     def initial_state(self, batch: int) -> State:
         """The state before the first unit: zeros."""
@@ -184,6 +181,10 @@ class _Graph:
 
         self.nodes.append(helper.make_node(operator, inputs, outputs, **attributes))
 
+    def threads(self) -> int:
+        """As many as there are cores, unless there is too little to do."""
+        return min(THREADS, _cores(), 1 + sum(array.size for array in self.weights.values()) // SHARE)
+
     def session(self, threads: int) -> onnxruntime.InferenceSession:
         """The graph ready to run; the weights are handed over in memory, so their size has no bound and no cost."""
         import onnxruntime  # noqa: PLC0415
@@ -212,19 +213,25 @@ def _build(config: ModelConfig, vocabulary: int, weights: Mapping[str, Floats]) 
     """ids (T, B), `from` (1,), memories (1, B, H) -> log-probabilities (N, V) of the moments after `from`, memories."""
     from onnx import TensorProto, helper  # noqa: PLC0415
 
-    graph, hidden = _Graph(), config.hidden or 0
+    graph, hidden, kind = _Graph(), config.hidden or 0, _KINDS[config.cell]
+    memories = [f"{layer}.{slot}" for layer in range(config.layers or 0) for slot in kind.slots]
     graph.inputs += [
         helper.make_tensor_value_info("ids", TensorProto.INT64, ("T", "B")),
         helper.make_tensor_value_info("from", TensorProto.INT64, (1,)),
+        *(helper.make_tensor_value_info(name, TensorProto.FLOAT, (1, "B", hidden)) for name in memories),
     ]
-    graph.outputs.append(helper.make_tensor_value_info("log_probabilities", TensorProto.FLOAT, ("N", vocabulary)))
+    graph.outputs += [
+        helper.make_tensor_value_info("log_probabilities", TensorProto.FLOAT, ("N", vocabulary)),
+        *(helper.make_tensor_value_info(f"{name}.new", TensorProto.FLOAT, (1, "B", hidden)) for name in memories),
+    ]
     graph.weights = {name: np.ascontiguousarray(weights[name]) for name in weights if not name.startswith("cells.")}
-    for name, numbers in (("direction", [1]), ("time", [0]), ("last", [2**62]), ("flat", [-1, hidden])):
+    for name, numbers in (("first", [0]), ("second", [1]), ("last", [2**62]), ("flat", [-1, hidden])):
         graph.add("Constant", [], [name], value_ints=numbers)
     graph.add("Gather", ["embedding.weight", "ids"], ["0.x"])  # (T, B, E)
     for layer in range(config.layers or 0):
-        _add_layer(graph, layer, hidden, _KINDS[config.cell], weights)  # (T, B, H)
-    graph.add("Slice", [f"{config.layers}.x", "from", "last", "time"], ["judged"])  # (K, B, H)
+        own = {part: weights[f"cells.{layer}.{part}"] for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")}
+        kind.add(graph, layer, own)  # (T, B, I) -> (T, B, H)
+    graph.add("Slice", [f"{config.layers}.x", "from", "last", "first"], ["judged"])  # (K, B, H)
     graph.add("Reshape", ["judged", "flat"], ["rows"])  # (K, B, H) -> (N, H)
     rows, output = "rows", "embedding.weight" if config.tied else "head.weight"
     if "head.projection.weight" in weights:
@@ -235,25 +242,55 @@ def _build(config: ModelConfig, vocabulary: int, weights: Mapping[str, Floats]) 
     return graph
 
 
-def _add_layer(graph: _Graph, layer: int, hidden: int, kind: _Kind, weights: Mapping[str, Floats]) -> None:
-    """Add one recurrent layer: (T, B, I) -> (T, B, H)."""
+def _add_lstm(graph: _Graph, layer: int, weights: Mapping[str, Floats]) -> None:
+    """ONNX's own LSTM, which wants its gates in the order i, o, f, g."""
+    parts = {
+        name: np.concatenate([np.split(array, 4)[gate] for gate in (0, 3, 1, 2)]) for name, array in weights.items()
+    }
+    w, r, b, h, c = (f"{layer}.{name}" for name in ("w", "r", "b", "h", "c"))
+    graph.weights[w] = np.ascontiguousarray(parts["weight_ih"])[None]  # (1, 4H, I)
+    graph.weights[r] = np.ascontiguousarray(parts["weight_hh"])[None]  # (1, 4H, H)
+    graph.weights[b] = np.concatenate([parts["bias_ih"], parts["bias_hh"]])[None]  # (1, 8H)
+    hidden = weights["weight_hh"].shape[1]
+    outputs = [f"{layer}.y", f"{h}.new", f"{c}.new"]
+    graph.add("LSTM", [f"{layer}.x", w, r, b, "", h, c], outputs, hidden_size=hidden)
+    graph.add("Squeeze", [f"{layer}.y", "second"], [f"{layer + 1}.x"])  # (T, 1, B, H) -> (T, B, H)
+
+
+def _add_gru(graph: _Graph, layer: int, weights: Mapping[str, Floats]) -> None:
+    """The equations in a loop over time: r, z = sigmoid(..), n = tanh(W x + b + r (U h + c)), h' = n + z (h - n).
+
+    ONNX's own GRU is as fast on an idle machine, and a hundred times slower beside a busy program.
+    """
     from onnx import TensorProto, helper  # noqa: PLC0415
 
-    w, r, b, c = (
-        _reordered(weights[f"cells.{layer}.{part}"], kind) for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-    )
-    own = {f"{layer}.w": w, f"{layer}.r": r, f"{layer}.b": np.hstack([b, c])}
-    graph.weights |= own
-    memories = [f"{layer}.{slot}" for slot in kind.slots]
-    news = [f"{name}.new" for name in memories]
-    for names, side in ((memories, graph.inputs), (news, graph.outputs)):
-        side += [helper.make_tensor_value_info(name, TensorProto.FLOAT, (1, "B", hidden)) for name in names]
-    inputs = [f"{layer}.x", *own, "", *memories]
-    graph.add(kind.operator, inputs, [f"{layer}.y", *news], hidden_size=hidden, **kind.attributes)
-    graph.add("Squeeze", [f"{layer}.y", "direction"], [f"{layer + 1}.x"])  # (T, 1, B, H) -> (T, B, H)
+    w, b, u, c, h = (f"{layer}.{name}" for name in ("w", "b", "u", "c", "h"))
+    graph.weights[w] = np.ascontiguousarray(weights["weight_ih"].T)  # (I, 3H)
+    graph.weights[u] = np.ascontiguousarray(weights["weight_hh"])  # (3H, H)
+    graph.weights[b], graph.weights[c] = (np.ascontiguousarray(weights[name]) for name in ("bias_ih", "bias_hh"))
+    step, hidden = _Graph(), weights["weight_hh"].shape[1]
+    step.add("Split", ["from_x"], ["x_r", "x_z", "x_n"], axis=1)  # (B, 3H) -> (B, H) each
+    step.add("Gemm", ["old", u, c], ["from_h"], transB=1)  # (B, 3H)
+    step.add("Split", ["from_h"], ["h_r", "h_z", "h_n"], axis=1)
+    for gate in "rz":
+        step.add("Add", [f"x_{gate}", f"h_{gate}"], [f"sum_{gate}"])
+        step.add("Sigmoid", [f"sum_{gate}"], [gate])
+    step.add("Mul", ["r", "h_n"], ["kept"])
+    step.add("Add", ["x_n", "kept"], ["sum_n"])
+    step.add("Tanh", ["sum_n"], ["n"])
+    step.add("Sub", ["old", "n"], ["apart"])
+    step.add("Mul", ["z", "apart"], ["back"])
+    step.add("Add", ["n", "back"], ["new"])
+    step.add("Identity", ["new"], ["moment"])
+    widths = {"old": hidden, "from_x": 3 * hidden, "new": hidden, "moment": hidden}
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ("B", width)) for name, width in widths.items()]
+    body = helper.make_graph(step.nodes, "step", ends[:2], ends[2:])
+    graph.add("MatMul", [f"{layer}.x", w], [f"{layer}.wx"])  # (T, B, 3H)
+    graph.add("Add", [f"{layer}.wx", b], [f"{layer}.from_x"])
+    graph.add("Squeeze", [h, "first"], [f"{h}.old"])  # (1, B, H) -> (B, H)
+    outputs = [f"{h}.last", f"{layer + 1}.x"]  # (B, H), (T, B, H)
+    graph.add("Scan", [f"{h}.old", f"{layer}.from_x"], outputs, num_scan_inputs=1, body=body)
+    graph.add("Unsqueeze", [f"{h}.last", "first"], [f"{h}.new"])  # (B, H) -> (1, B, H)
 
 
-def _reordered(weight: Floats, kind: _Kind) -> Floats:
-    """Blocks of gates in ONNX's order: (GH, ...) -> (1, GH, ...)."""
-    blocks = np.split(weight, len(kind.order))
-    return np.ascontiguousarray(np.concatenate([blocks[gate] for gate in kind.order])[None])
+_KINDS: Mapping[str, _Kind] = {"lstm": _Kind(4, "hc", _add_lstm), "gru": _Kind(3, "h", _add_gru)}

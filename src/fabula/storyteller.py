@@ -21,7 +21,6 @@ from fabula.config import SamplingConfig, Settings
 from fabula.engine import Engine, Floats, State
 from fabula.errors import UsageError
 from fabula.sampling import Filter, choose, filters
-from fabula.text import count_words
 from fabula.tokens import Decoder, Tokenizer
 
 WORDS = 200
@@ -286,7 +285,7 @@ class _Ending:
 
     def _show(self, limit: int) -> str:
         """The text up to `limit`, without the white space that ends it; remembers what a sentence's end is told by."""
-        limit = max(self._shown, len(self._text[:limit].rstrip()))
+        limit = len(self._text[:limit].rstrip())
         text = self._text[self._shown : limit]
         gone = max(0, min(limit, self._seen) - 16)
         self._text, self._shown, self._seen = self._text[gone:], limit - gone, self._seen - gone
@@ -325,6 +324,10 @@ _SENTENCE = re.compile(
 @functools.lru_cache(maxsize=4096)
 def _kind(character: str) -> int:
     """Part of a longer word (1), a word by itself (2), or between words (0)."""
+    if character.isascii():
+        return int(not character.isspace())
+    from fabula.text import count_words  # noqa: PLC0415 - the room of texts takes a while to open, and few need it
+
     return count_words(character * 2)
 
 

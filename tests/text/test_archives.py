@@ -31,6 +31,15 @@ def test_other_compressions(compression: int) -> None:
     assert ZipArchive(packed({"a": b"cat " * 99}, compression), "x").read("a") == b"cat " * 99
 
 
+def test_members_with_strange_names() -> None:
+    assert list(ZipArchive(packed({"aa": "x", "bb": "y"}).replace(b"bb", b"./"), "x")) == ["aa"]
+    hollow = bytearray(packed({"a": "x"}))
+    place = hollow.rindex(b"PK\x01\x02")
+    hollow[place + 28] = 0  # the name's length in the directory
+    hollow[place + 30] = 1  # its letter becomes part of an extra field
+    assert list(ZipArchive(bytes(hollow), "x")) == []
+
+
 def test_gzip_in_several_parts() -> None:
     assert unpack_gzip(gzip.compress(b"one ") + gzip.compress(b"two"), "x") == b"one two"
 

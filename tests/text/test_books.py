@@ -28,7 +28,7 @@ BOOK = {
     "META-INF/container.xml": CONTAINER,
     "OEBPS/book.opf": PACKAGE,
     "OEBPS/first.xhtml": PAGE.format("utf-8", "<h1>The Cat</h1><p>She sat — long.</p>").encode(),
-    "OEBPS/text/second one.xhtml": PAGE.format("iso-8859-1", "<h2>Noël</h2><p>He ran.</p>").encode("latin-1"),
+    "OEBPS/text/second one.xhtml": PAGE.format("cp437", "<h2>Noël</h2><p>He ran.</p>").encode("cp437"),
     "OEBPS/nav.xhtml": PAGE.format("utf-8", "contents").encode(),
     "OEBPS/cover.png": b"\x89PNG",
 }

@@ -62,7 +62,7 @@ def test_folders_are_walked_in_order_and_what_is_left_out_is_counted(tmp_path: P
     documents, notes = read_documents([tmp_path], AUTO)
     assert list(texts(documents)) == ["a.txt", "b.txt", "c.txt"]
     assert notes[0] == "left out 3 files of kinds that are not read: 2 .png, 1 without ending"
-    assert notes[1] == "left out 2 with a hidden name"
+    assert notes[1] == "left out 2 files and folders with a hidden name"
     assert "left out 2 files that could not be read: " in notes[2]
     assert "binary" in notes[2]
 

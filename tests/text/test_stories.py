@@ -69,8 +69,10 @@ def test_endoftext() -> None:
 def test_rows_and_chapters() -> None:
     stories, how, dropped = find_stories([document("a b", " \n", "c d", kind="rows")], "auto")
     assert ([story.text for story in stories], how, dropped) == (["a b", "c d"], "2 stories, one a row", 1)
-    assert find_stories([document("# A\n\nb", "c", kind="chapters")], "auto")[1] == "2 stories, one a chapter"
+    assert find_stories([document("# A\n\nb", "c", kind="chapters")], "auto")[1] == "2 stories, by chapters"
     assert find_stories([document("# A\n\nb", "c", kind="chapters")], "auto")[0][0].title == "A"
+    tales = f"# A\n\n{TALE}\n\n# B\n\n{TALE}"
+    assert find_stories([document(tales, TALE, kind="chapters")], "auto")[1] == "3 stories, by chapters"
     assert find_stories([document("a", "b", kind="rows")], "file")[0][0].text == "a\n\nb"
 
 

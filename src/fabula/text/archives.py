@@ -66,7 +66,7 @@ class ZipArchive:
         members = self._archive.infolist()
         if len(members) > MOST_MEMBERS:
             raise TextError(f"{name} must have at most {MOST_MEMBERS:,} files in it, got {len(members):,}")
-        self._members = {member.filename: member for member in members if not member.is_dir()}
+        self._members = {member.filename: member for member in members if member.filename[-1:] not in ("", "/")}
 
     def __contains__(self, member: str) -> bool:
         return member in self._members

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 _KINDS: Mapping[str, re.Pattern[str]] = {
     "Project Gutenberg licence": re.compile(r"Project Gutenberg|\*\*\* ?(?:START|END) OF TH(?:E|IS)"),
     "copyright or imprint": re.compile(
-        r"\bISBN\b|©|[Aa]ll [Rr]ights [Rr]eserved|ALL RIGHTS RESERVED|\bCopyright\b|Creative Commons|版权所有|無断転載"
+        r"\bISBN\b|(?<!Ã)©|[Aa]ll [Rr]ights [Rr]eserved|ALL RIGHTS RESERVED|\bCopyright\b|Creative Commons"
     ),
     "web addresses": re.compile(r"https?://|\bwww\."),
     "page furniture": re.compile(

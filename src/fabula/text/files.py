@@ -9,7 +9,7 @@ import os
 import stat
 import sys
 from collections import Counter
-from collections.abc import Generator, Sequence
+from collections.abc import Collection, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -123,23 +123,23 @@ class _Desk:
             kinds = ", ".join(f"{count:,} {printable(suffix)}" for suffix, count in self._unfit.most_common(5))
             notes.append(f"left out {_files(self._unfit.total())} of kinds that are not read: {kinds}")
         if self._hidden:
-            notes.append(f"left out {self._hidden:,} with a hidden name")
+            notes.append(f"left out {self._hidden:,} files and folders with a hidden name")
         if self._refused:
             notes.append(f"left out {_files(len(self._refused))} that could not be read: {self._refused[0]}")
         return notes
 
     def _read_folder(self, top: Path) -> None:
         """Every fitting file below a folder in the order of the names; links to folders are not followed."""
-        count = len(self.documents)
+        before = len(self.documents), len(self._refused)
         for folder, folders, files in os.walk(
             top, onerror=lambda error: self._refused.append(str(_unreadable(top, error)))
         ):
             folders[:] = self._seen(folders)
             for path in (Path(folder, name) for name in self._seen(files)):
-                if self._fits(path.name, (*READERS, ".zip")):
+                if self._fits(path.name, READERS.keys() | {".zip"}):
                     with self._leniently():
                         self.read_path(path)
-        self._check_found(count, f"the folder {quoted(top)}")
+        self._check_found(before, f"the folder {quoted(top)}")
 
     def _read_file(self, path: Path) -> None:
         try:
@@ -153,16 +153,15 @@ class _Desk:
 
     def _read_zip(self, path: Path, data: bytes) -> None:
         """Every fitting member of an archive; archives in archives are left out, except .gz."""
-        count = len(self.documents)
+        before = len(self.documents), len(self._refused)
         archive = ZipArchive(data, quoted(path))
-        members = {PurePosixPath(member): member for member in archive}
-        for pure, member in members.items():
-            hidden = any(part.startswith((".", "__MACOSX")) for part in pure.parts)
+        for member in archive:
+            hidden = any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(member).parts)
             self._hidden += hidden
-            if not hidden and self._fits(pure.name, tuple(suffix for suffix in READERS if suffix != ".epub")):
+            if not hidden and self._fits(member, READERS.keys() - {".epub"}):
                 with self._leniently():
                     self._add(f"{path}:{member}", archive.read(member))
-        self._check_found(count, quoted(path))
+        self._check_found(before, quoted(path))
 
     def _add(self, path: str, data: bytes, read: Reader | None = None) -> None:
         name = "standard input" if path == STDIN else quoted(path)
@@ -176,7 +175,7 @@ class _Desk:
         self._hidden += len(names) - len(seen)
         return seen
 
-    def _fits(self, name: str, suffixes: tuple[str, ...]) -> bool:
+    def _fits(self, name: str, suffixes: Collection[str]) -> bool:
         """True when a reader opens files with such a name; others are counted."""
         suffix = _suffix(name)
         if suffix not in suffixes:
@@ -191,11 +190,12 @@ class _Desk:
         except TextError as error:
             self._refused.append(str(error))
 
-    def _check_found(self, count: int, place: str) -> None:
-        """Errors: TextError when no document came to those that were there before."""
-        if len(self.documents) > count:
+    def _check_found(self, before: tuple[int, int], place: str) -> None:
+        """Errors: TextError when no document came to the (documents, refusals) that were there before."""
+        documents, refused = before
+        if len(self.documents) > documents:
             return
-        if self._refused:
+        if len(self._refused) > refused:
             raise TextError(self._refused.pop())
         raise TextError(f"no text in {place}: expected files such as .txt, .md, .jsonl, .csv, .html or .epub")
 

@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from fabula.errors import TextError
+from fabula.text.contents import Part
 from fabula.text.counting import count_words
-from fabula.text.files import Document
+from fabula.text.files import Document, quoted
 
 _TITLE = re.compile(r"^# +(?=\S)", re.MULTILINE)
 _SEPARATOR = re.compile(r"^[ \t]*(?:-{3,}|\*{3,}|={3,}|~{3,}|_{3,}|⁂|\f|(?:[-*=~] +){2,}[-*=~])[ \t]*$", re.MULTILINE)
@@ -24,7 +25,7 @@ WAYS: Mapping[str, str] = {
     "gap": "by gaps of two or more blank lines",
     "endoftext": f"by {_MARKER}",
     "field": "one a row",
-    "chapters": "one a chapter",
+    "chapters": "by chapters",
     "file": "one a file",
     "whole": "one text",
 }
@@ -64,25 +65,25 @@ def _stories_of(document: Document, mode: str, *, alone: bool) -> list[tuple[Sto
     """The stories of one document, each with the way in which it was found."""
     path, contents = document.source.path, document.contents
     if mode == "field" and contents.kind != "rows":
-        raise TextError(f"stories by field need .jsonl or .csv files, got {path[-80:]!r}: try another --stories")
-    if mode in ("auto", "field") and contents.kind != "text":
-        way = "field" if contents.kind == "rows" else "chapters"
-        texts = [_trimmed(part.text) for part in contents.parts]
-        titles = [part.title for part in contents.parts]
+        raise TextError(f"stories by field need .jsonl or .csv files, got {quoted(path)}: try another --stories")
+    if mode in ("auto", "field") and contents.kind == "rows":
+        way, parts = "field", contents.parts
+    elif mode == "auto" and contents.kind == "chapters":
+        way, parts = "chapters", tuple(Part(piece) for part in contents.parts for piece in _titled(part.text))
     else:
         text = "\n\n".join(part.text for part in contents.parts)
         way, pieces = _best_cut(text, alone=alone) if mode == "auto" else (mode, _CUTS[mode](text))
-        texts = [_trimmed(piece) for piece in pieces]
-        titles = [None] * len(texts)
-    return [(Story(text, path, title or _title(text)), way) for text, title in zip(texts, titles, strict=True)]
+        parts = tuple(map(Part, pieces))
+    texts = ((_trimmed(part.text), part.title) for part in parts)
+    return [(Story(text, path, title or _title(text)), way) for text, title in texts]
 
 
 def _best_cut(text: str, *, alone: bool) -> tuple[str, list[str]]:
     """The plainest marks that a running text has: `(way, pieces)`."""
     if _MARKER_LINE.search(text):
         return "endoftext", _by_marker(text)
-    titled = _by_titles(text)
-    if sum(_TITLE.match(piece) is not None and _has_body(piece) for piece in titled) >= 2:
+    titled = _titled(text)
+    if len(titled) > 1:
         return "title", titled
     if alone or count_words(text) > _SHORT_FILE:
         separated = _SEPARATOR.split(text)
@@ -99,6 +100,12 @@ def _look_like_stories(pieces: Sequence[str], least: int) -> bool:
     """True for at least so many pieces, most of them longer than a heading."""
     full = [piece for piece in pieces if piece.strip()]
     return len(full) >= least and statistics.median(count_words(piece) for piece in full) >= _SHORT_PIECE
+
+
+def _titled(text: str) -> list[str]:
+    """The text by its titles when it has several with something below them, else in one piece."""
+    pieces = _by_titles(text)
+    return pieces if sum(_TITLE.match(piece) is not None and _has_body(piece) for piece in pieces) > 1 else [text]
 
 
 def _by_titles(text: str) -> list[str]:
