@@ -135,6 +135,9 @@ def test_only_the_last_moments_are_judged_when_targets_are_fewer() -> None:
     assert last.shape == (3, 2)
     assert (last == whole[:, -2:]).all()
     assert (last_hits == hits[:, -2:]).all()
+    # The output layer, the dearest part, works for judged moments only: for none at all while a prompt is read.
+    for judged in (0, 1, 9):
+        assert engine._run(ids, engine.initial_state(3), judged)[0].shape == (3 * judged, V)
     assert all((a == b).all() for a, b in zip(state, last_state, strict=True))
 
 
@@ -152,6 +155,13 @@ def test_bounded_memory_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (whole[0] == parts[0]).all()
     assert (whole[1] == parts[1]).all()
     assert all((a == b).all() for a, b in zip(whole[2], parts[2], strict=True))
+
+
+def test_threads_are_as_many_as_there_is_work_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_room, "_cores", lambda: 6)
+    for hidden, threads in ((8, 1), (256, 2), (512, 5), (1024, 6)):  # 4 H (H + E) weights, about
+        config, weights = network(hidden=hidden, embedding=8)
+        assert engine_room._build(config, V, weights).threads() == threads
 
 
 def test_probabilities_add_up_to_one_and_nothing_is_no_step() -> None:

@@ -89,7 +89,7 @@ def prepare(config: TextConfig, *, tokenizer: Tokenizer | None = None, stdin: Bi
     if config.held_out_paths:
         own = read_library(config.held_out_paths, config)
         train, kept, by_heart = list(library.stories), list(own.stories), False
-        notes.append(f"held-out: {len(kept)} of your own {'story' if len(kept) == 1 else 'stories'}")
+        notes.append(f"measured on {'a text' if len(kept) == 1 else f'{len(kept):,} stories'} of your own")
     else:
         parts = split(library, config.held_out)
         train, kept, by_heart = list(parts.train), list(parts.held_out), parts.by_heart

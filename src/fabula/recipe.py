@@ -54,7 +54,7 @@ def _at_length(training: TrainingConfig, fine: bool) -> TrainingConfig:
         training,
         time=DEFAULT_SECONDS if unlimited else training.time,
         lr=_or(training.lr, 6e-3 if fine else 3e-3),
-        batch=training.batch or 32,
+        batch=training.batch or (32 if fine else 16),
         length=training.length or (48 if fine else 32),
     )
 

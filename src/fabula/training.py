@@ -283,7 +283,7 @@ def _evaluate(run: Run, lr: float) -> str:
     elif held_out and training.patience and run.since_best >= training.patience:
         ending = "early"
     if run.check is not None and run.corpus.held_out is not None:
-        run.reserve = 0.5 + (run.seconds - began) * run.corpus.held_out.tokens / max(run.check.tokens, 1)
+        run.reserve = 1.0 + 1.25 * (run.seconds - began) * run.corpus.held_out.tokens / max(run.check.tokens, 1)
     run.say(
         Evaluated(
             step=run.step,

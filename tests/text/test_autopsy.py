@@ -63,12 +63,17 @@ def test_real_texts(shared_data: Path, path: str, language: str, unit: str) -> N
         ("很久以前，老鼠們開了一次大會，商量怎樣對付牠們的敵人", "zh-Hant"),
         ("公言：文宗未臨，何遽得考？吏不言，但敦促之。公乃從其言而去也", "lzh-Hant"),
         ("むかしむかし、ねずみたちが会議を開きました", "ja"),
+        ("東京都知事選挙管理委員会は本日会議を開催", "ja"),
         ("옛날 옛적에 쥐들이 모여서 의논하였습니다", "ko"),
         ("กาลครั้งหนึ่งนานมาแล้ว", "th"),
         ("كان يا ما كان فأر صغير", "ar"),
         ("एक समय की बात है", "hi"),
         ("Колись давно миші зібралися на раду", "uk"),
         ("xyzzy plugh frobnicate", "unknown"),
+        (
+            "the xyzzy of plugh and other foo bar baz qux quux corge grault garply waldo fred thud wibble wobble" * 3,
+            "unknown",
+        ),
         ("გამარჯობა", "unknown"),
         ("12 34", "unknown"),
     ],
@@ -88,6 +93,8 @@ def test_duplicates() -> None:
     assert found.exact == [(50, 10), (70, 60)]
     assert [(a, b) for a, b, _ in found.near] == [(30, 80), (20, 60)]
     assert found.near[0][2] == 1.0
+    halves = [" ".join(rng.choices("opqrstuvwxyz", k=60)) for _ in range(3)]
+    assert find_duplicates([halves[0] + halves[1], halves[0] + halves[2]]).near == []
     assert find_duplicates([]) == find_duplicates(["one text"])
     assert find_duplicates(["a b", "a c", ""]).near == []
 
@@ -141,6 +148,8 @@ def test_hopes_rise() -> None:
 
 
 def test_many_stories_are_counted() -> None:
-    found = inspect_library(library(*(f"# Tale {i}\n\nonce number{i} upon a time" for i in range(2000)), "once more"))
-    assert (found.stories, found.shortest, found.median, found.longest) == (2001, 2, 8, 8)
+    found = inspect_library(
+        library(*(f"# Tale {i}\n\nonce number{i} upon a time" for i in range(2000)), "once more", "once " * 99)
+    )
+    assert (found.stories, found.shortest, found.median, found.longest) == (2002, 2, 8, 99)
     assert found.exact_duplicates == 0

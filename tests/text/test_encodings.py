@@ -168,6 +168,16 @@ def test_binary_is_refused(data: bytes) -> None:
         decode(data, "'x'")
 
 
+def test_two_encodings_in_one_file_are_refused() -> None:
+    with pytest.raises(TextError, match="cannot tell the encoding"):
+        decode((TRADITIONAL * 2).encode("big5") + KOREAN.encode() * 2, "'x'")
+
+
+@pytest.mark.parametrize("text", ["Le roi était là.", "Quel âge avait-elle ? Très jeune.", "Ça ne va pas, dit l’âne."])
+def test_a_sentence_of_an_old_macintosh(text: str) -> None:
+    assert decode(text.encode("mac_roman"), "x").text == text
+
+
 def test_the_user_overrules() -> None:
     assert decode("é".encode(), "x", "cp1252").text == "Ã©"
     assert decode("猫".encode("utf-16"), "x", "utf-16").text == "猫"

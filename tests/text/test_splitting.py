@@ -88,6 +88,15 @@ def test_short_texts_are_learned_by_heart() -> None:
 def test_share_zero_keeps_nothing() -> None:
     parts = split(library(tale(0, 5000)), 0.0)
     assert (len(parts.train), parts.held_out, parts.by_heart) == (1, [], False)
+    assert parts.how == "nothing is kept aside"
+
+
+def test_a_paragraph_is_a_better_place_than_a_line_or_a_sentence() -> None:
+    lines = ["The cat sat. The dog ran.\n"] * 1000
+    lines[940] += "\n"
+    lines[954] = "The end\n"
+    parts = split(library("".join(lines)))
+    assert parts.train[0].text.endswith(".\n\n")
 
 
 @settings(max_examples=40, deadline=None)

@@ -63,6 +63,7 @@ def test_weak_marks_fool_nobody(text: str) -> None:
 def test_endoftext() -> None:
     text = f"{TALE}\n<|endoftext|>\n\n{TALE} 2<|endoftext|>\n"
     assert found(text) == ([TALE, f"{TALE} 2"], "2 stories, by <|endoftext|>")
+    assert find_stories([document(text)], "auto")[2] == 0
     assert found("a b <|endoftext|> c", "endoftext") == (["a b ", " c"], "2 stories, by <|endoftext|>")
 
 

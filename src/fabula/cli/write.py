@@ -9,7 +9,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from fabula import cli
+from fabula.cli import visible
 from fabula.cli.options import Debug, Json, Quiet, Seed, Set, layered, print_json
 from fabula.config import resolve
 from fabula.errors import UsageError
@@ -75,21 +75,20 @@ def write(
     beginning = sys.stdin.read() if prompt == "-" else prompt
     options = {"words": words, "sampling": sampling, "stop": stop, "until": until}
     if json:
-        stories = [teller.write(beginning, story=story, **options).to_json() for story in range(number)]
+        stories = [told.to_json() for told in teller.write_many(number, beginning, **options)]
         print_json(stories[0] if number == 1 else {"stories": stories})
         return 0
     for story in range(number):
         if story:
             sys.stdout.write("\n")
-        _show([beginning.rstrip(" ")] if beginning else [], teller.stream(beginning, story=story, **options))
+        _show(beginning, teller.stream(beginning, story=story, **options))
     return 0
 
 
-def _show(opening: Iterable[str], pieces: Iterable[str]) -> None:
+def _show(opening: str, pieces: Iterable[str]) -> None:
     """Print as it comes; a terminal never gets control characters."""
-    clean = cli.visible if sys.stdout.isatty() else str
-    for piece in (*opening, *()):
-        sys.stdout.write(clean(piece))
+    clean = visible if sys.stdout.isatty() else str
+    sys.stdout.write(clean(opening))
     for piece in pieces:
         sys.stdout.write(clean(piece))
         sys.stdout.flush()

@@ -32,8 +32,7 @@ UNITS: tuple[tuple[Callable[[Facts], bool], str, str], ...] = (
     (lambda facts: facts.unspaced, "chars", "its script puts no spaces between words"),
     (lambda facts: facts.short and facts.points_apart, "symbols", "its words and punctuation already stand apart"),
     (lambda facts: facts.short, "words", "it is so short that it will be learned by heart, word by word"),
-    (lambda facts: facts.size < 3_000_000, "chars", "below 3 MB most words are too rare to be learned as units"),
-    (lambda _: True, "subwords", "it is large enough to learn pieces of words, and these are fewer than characters"),
+    (lambda _: True, "subwords", "pieces of words learn fastest where words are spaced"),
 )
 """The first row whose condition holds gives the unit and the reason."""
 
