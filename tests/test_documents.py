@@ -53,12 +53,19 @@ def test_commands(document: str, place: Path) -> None:
 def test_python(document: str, place: Path) -> None:
     code = "\n".join(blocks(document, "python"))
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=place, env={**os.environ, **QUICK}, capture_output=True, text=True, check=False
+        [sys.executable, "-c", code],
+        cwd=place,
+        env={**os.environ, **QUICK},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("document", ["README.md", "README.zh.md", *(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md"))])
+@pytest.mark.parametrize(
+    "document", ["README.md", "README.zh.md", *(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md"))]
+)
 def test_links_lead_somewhere(document: str) -> None:
     text = (ROOT / document).read_text(encoding="utf-8")
     for target in re.findall(r"\]\(([^)#]+)", text):

@@ -75,6 +75,10 @@ def _resume(out: Path, given: config.Layer, listeners: Sequence[Listener], begun
     if saved is None:
         raise FolderError(f"{str(out)!r} has no checkpoint to go on from: fabula train makes a new model (-o, --force)")
     settings = config.resolve(saved.state["settings"], given)
+    if "-" in settings.text.paths:
+        raise UsageError(
+            f"{str(out)!r} learned from standard input, which is gone: train from a file to be able to resume"
+        )
     corpus = prepare(settings.text, tokenizer=from_json(saved.state["tokenizer"]))
     if corpus.digest != saved.state["digest"]:
         raise TextError(f"the text of {str(out)!r} has changed since its training stopped: bring it back, or --force")

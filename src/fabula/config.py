@@ -277,7 +277,8 @@ def to_toml(settings: Settings) -> str:
         for field in dataclasses.fields(values):
             value = getattr(values, field.name)
             if value is not None:
-                text = str(value).lower() if isinstance(value, int | float) else json.dumps(value, ensure_ascii=False)
+                # JSON's texts and lists are TOML's too, but for one control character that TOML wants escaped.
+                text = json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
                 lines.append(f"{field.name} = {text}  # {field.metadata['about']}")
         lines.append("")
     return "\n".join(lines)

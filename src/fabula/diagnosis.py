@@ -12,7 +12,7 @@ from fabula.version import __version__
 CORE = ("numpy", "tokenizers", "safetensors", "onnxruntime", "onnx", "cyclopts", "rich", "platformdirs")
 EXTRAS = {
     "train": ("torch",),
-    "formats": ("charset-normalizer", "selectolax"),
+    "formats": ("selectolax",),
     "cjk": ("icu4py",),
     "track": ("tensorboard",),
     "vectors": ("gensim",),

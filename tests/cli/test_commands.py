@@ -88,6 +88,14 @@ def test_inspect_and_doctor(fable: Path) -> None:
     assert found["machine"]["training precision"] in {"fp32", "bf16"}
 
 
+def test_standard_input_is_a_text(fable: Path, tmp_path: Path) -> None:
+    text = fable.read_text(encoding="utf-8")
+    assert "symbols" in fabula("inspect", "-", stdin=text).stdout
+    done = fabula("train", "-", "-o", "m", *SMALL, "--steps", "2", "-q", stdin=text, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "tokens" in fabula("evaluate", "m", "-", "--json", stdin=text, cwd=tmp_path).stdout
+
+
 def test_writing_evaluating_and_inspecting_never_load_torch(model: Path, fable: Path) -> None:
     for arguments in (["write", str(model), "-w", "3"], ["evaluate", str(model), str(fable)], ["inspect", str(fable)]):
         code = (

@@ -34,20 +34,19 @@ def test_the_fable(fable: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "language", "unit"),
+    ("path", "language"),
     [
-        ("aesop/valid.txt", "en", "chars"),
-        ("liaozhai/valid.txt", "lzh-Hans", "chars"),
-        ("other_languages/lafontaine_fables_fr.txt", "fr", "chars"),
-        ("other_languages/andersen_maerchen_de.txt", "de", "chars"),
-        ("other_languages/tinystories_ru_1MB.txt", "ru", "chars"),
-        ("other_languages/neko_clean_ja.txt", "ja", "chars"),
+        ("aesop/valid.txt", "en"),
+        ("liaozhai/valid.txt", "lzh-Hans"),
+        ("other_languages/lafontaine_fables_fr.txt", "fr"),
+        ("other_languages/andersen_maerchen_de.txt", "de"),
+        ("other_languages/tinystories_ru_1MB.txt", "ru"),
+        ("other_languages/neko_clean_ja.txt", "ja"),
     ],
 )
-def test_real_texts(shared_data: Path, path: str, language: str, unit: str) -> None:
-    read = read_library([shared_data / path], AUTO)
-    assert guess_language(read.opening(), script_shares(read.opening())) == language
-    assert recommend_unit(read)[0] == unit
+def test_languages_of_real_texts(shared_data: Path, path: str, language: str) -> None:
+    opening = read_library([shared_data / path], AUTO).opening()
+    assert guess_language(opening, script_shares(opening)) == language
 
 
 @pytest.mark.parametrize(
@@ -70,10 +69,7 @@ def test_real_texts(shared_data: Path, path: str, language: str, unit: str) -> N
         ("एक समय की बात है", "hi"),
         ("Колись давно миші зібралися на раду", "uk"),
         ("xyzzy plugh frobnicate", "unknown"),
-        (
-            "the xyzzy of plugh and other foo bar baz qux quux corge grault garply waldo fred thud wibble wobble" * 3,
-            "unknown",
-        ),
+        ("the xyzzy of the " + "plugh foo bar baz qux corge grault waldo fred thud " * 5, "unknown"),
         ("გამარჯობა", "unknown"),
         ("12 34", "unknown"),
     ],
@@ -93,8 +89,8 @@ def test_duplicates() -> None:
     assert found.exact == [(50, 10), (70, 60)]
     assert [(a, b) for a, b, _ in found.near] == [(30, 80), (20, 60)]
     assert found.near[0][2] == 1.0
-    halves = [" ".join(rng.choices("opqrstuvwxyz", k=60)) for _ in range(3)]
-    assert find_duplicates([halves[0] + halves[1], halves[0] + halves[2]]).near == []
+    halves = [" ".join(rng.choices("opqrstuvwxyz", k=60)) for _ in range(120)]
+    assert find_duplicates([f"{halves[i % 40]} {half}" for i, half in enumerate(halves[40:])]).near == []
     assert find_duplicates([]) == find_duplicates(["one text"])
     assert find_duplicates(["a b", "a c", ""]).near == []
 
@@ -131,8 +127,8 @@ def test_boilerplate() -> None:
         ("the cat , and the dog . so it went : on and on , until the end .", "symbols"),
         ("The cat, and the dog. So it went: on and on, until the end.", "words"),
         ("老鼠们 ， 开了 一次 大会 。", "chars"),
-        ("Long and normal text. " * 1000, "chars"),
-        ("Long and normal text. " * 150_000, "subwords"),
+        ("A long and normal text. " * 1000, "subwords"),
+        ("a long text , with room around it . " * 1000, "subwords"),
         ("กาลครั้งหนึ่งนานมาแล้ว " * 60_000, "chars"),
     ],
 )

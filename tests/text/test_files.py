@@ -85,11 +85,13 @@ def test_zip_members_are_documents(tmp_path: Path) -> None:
         archive.writestr("../../evil.txt", "outside")
         archive.writestr("c.txt.gz", gzip.compress(b"three"))
         archive.writestr("inner.zip", inner.getvalue())
+        archive.writestr("book.epub", inner.getvalue())
         archive.writestr("__MACOSX/b.txt", "junk")
         archive.writestr("bad.txt", b"\0\0\0")
     documents, notes = read_documents([path], AUTO)
     assert [d.source.path for d in documents] == [f"{path}:{name}" for name in ("b.txt", "c.txt.gz", "in/a.jsonl")]
     assert [part.text for d in documents for part in d.contents.parts] == ["two", "three", "one"]
+    assert notes[0] == "left out 2 files of kinds that are not read: 1 .epub, 1 .zip"
     assert len(notes) == 3
     assert list(tmp_path.iterdir()) == [path]  # nothing was written
 

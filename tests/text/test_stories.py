@@ -49,7 +49,7 @@ def test_gaps_of_blank_lines() -> None:
         "\n---\n".join(["too short"] * 50),
         "\n\n\n".join([TALE] * 4),
         "\n\n\n".join([TALE] * 5 + [TALE * 30]),  # a play with some gaps
-        f"# The only title\n\n{TALE}",
+        f"a preface\n\n# The only title\n\n{TALE}",
         f"#\n\n{TALE}\n\n#hash\n\n{TALE}",
         f"{TALE} the token <|endoftext|> stands inside {TALE}",
         " = Heading = \n \n text \n \n \n = = Other = = \n" * 9,

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import cyclopts
 
+from fabula.cli.options import STDIN
 from fabula.cli.pages import COMMANDS, EPILOGUE, SUMMARY
 from fabula.errors import FabulaError
 from fabula.version import __version__
@@ -39,7 +40,7 @@ for order, (name, page) in enumerate(COMMANDS.items()):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code and never shows a traceback without `--debug`."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    given = [STDIN if word == "-" else word for word in (sys.argv[1:] if arguments is None else arguments)]
     debug = "--debug" in given
     try:
         for stream in (sys.stdout, sys.stderr):

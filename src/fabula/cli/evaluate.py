@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from fabula.cli.options import Debug, Encoding, Json, Quiet, Set, layered, print_json
+from fabula.cli.options import Debug, Encoding, Json, Quiet, Set, layered, print_json, texts
 
 
 def evaluate(
     folder: Path,
     /,
-    *texts: str,
+    *paths: str,
     encoding: Encoding = None,
     set_: Set = (),
     json: Json = False,
@@ -24,15 +24,15 @@ def evaluate(
     ----------
     folder
         The model folder.
-    texts
+    paths
         Files, folders, or - for stdin.
     """
     from fabula import api  # noqa: PLC0415
     from fabula.errors import UsageError  # noqa: PLC0415
 
-    if not texts:
+    if not paths:
         raise UsageError(f"expected a text to measure on: fabula evaluate {folder} kept-aside.txt")
-    measured = api.evaluate(folder, texts, layered({"text": {"encoding": encoding}}, set_))
+    measured = api.evaluate(folder, texts(paths), layered({"text": {"encoding": encoding}}, set_))
     if json:
         print_json(measured.to_json())
         return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from fabula.cli.options import Debug, Encoding, Json, Quiet, Set, layered, print_json
+from fabula.cli.options import Debug, Encoding, Json, Quiet, Set, layered, print_json, texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +39,7 @@ def inspect(
     if not paths:
         raise UsageError("expected a text to look at: fabula inspect my-stories.txt")
     config = resolve(layered({"text": {"encoding": encoding}}, set_)).text
-    autopsy = inspect_library(read_library(paths, config))
+    autopsy = inspect_library(read_library(texts(paths), config))
     if json:
         print_json(autopsy.to_json())
         return 0

@@ -25,6 +25,15 @@ Config = Annotated[Path | None, Parameter(name="--config", help="Settings from a
 Encoding = Annotated[str | None, Parameter(name="--encoding", help="Encoding of the texts, when the guess is wrong.")]
 
 
+STDIN = "<standard input>"
+"""What a lone `-` becomes before parsing, which would take it for an option."""
+
+
+def texts(paths: tuple[str, ...]) -> tuple[str, ...]:
+    """Paths as the text room wants them: `-` for standard input."""
+    return tuple("-" if path == STDIN else path for path in paths)
+
+
 def layered(
     flags: Mapping[str, Mapping[str, Any]], assignments: tuple[str, ...] = (), file: Path | None = None
 ) -> dict[str, dict[str, Any]]:

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from fabula import cli
 from fabula.cli.display import Display
-from fabula.cli.options import Config, Debug, Encoding, Json, Quiet, Seed, Set, layered, print_json
+from fabula.cli.options import Config, Debug, Encoding, Json, Quiet, Seed, Set, layered, print_json, texts
 
 
 def train(
@@ -87,7 +87,7 @@ def train(
     display = Display(quiet=quiet)
     with display:
         outcome = api.train(
-            paths, out, size=size, held_out=held_out, force=force, resume=resume, begun=cli.BEGUN,
+            texts(paths), out, size=size, held_out=held_out, force=force, resume=resume, begun=cli.BEGUN,
             settings=layered(flags, set_, config),
             listeners=[Journal(), display, Narrator(show=display.tell, prompt=prompt), *tracking],
         )  # fmt: skip

@@ -10,7 +10,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from fabula.cli import visible
-from fabula.cli.options import Debug, Json, Quiet, Seed, Set, layered, print_json
+from fabula.cli.options import STDIN, Debug, Json, Quiet, Seed, Set, layered, print_json
 from fabula.config import resolve
 from fabula.errors import UsageError
 
@@ -72,7 +72,7 @@ def write(
     }  # fmt: skip
     teller = load(folder)
     sampling = resolve({"sampling": teller.settings.sampling.__dict__}, layered({"sampling": flags}, set_)).sampling
-    beginning = sys.stdin.read() if prompt == "-" else prompt
+    beginning = sys.stdin.read() if prompt == STDIN else prompt
     options = {"words": words, "sampling": sampling, "stop": stop, "until": until}
     if json:
         stories = [told.to_json() for told in teller.write_many(number, beginning, **options)]

@@ -18,8 +18,6 @@ _POINT = re.compile(r"(\s)?[.,;:!?](?=\s|$)")
 class Facts:
     """What the advice hangs on."""
 
-    size: int
-    """Bytes as UTF-8."""
     short: bool
     """Too short for anything but learning by heart."""
     unspaced: bool
@@ -62,11 +60,10 @@ def hope_for(words: int) -> str:
 
 
 def gather_facts(library: Library) -> Facts:
-    """What the advice hangs on, from all stories for the size and from the first ones for the script."""
+    """What the advice hangs on, from the first stories."""
     text = library.opening()
     points = _POINT.findall(text)
     return Facts(
-        size=sum(len(story.text.encode()) for story in library.stories),
         short=is_short(library.stories),
         unspaced=unspaced_share(script_shares(text)) > 0.5,
         points_apart=len(points) >= 3 and sum(map(bool, points)) >= 0.9 * len(points) and count_words(text) >= 10,
