@@ -24,7 +24,8 @@ class LanguageModel(nn.Module):
         assert config.layers and config.hidden and config.embedding and config.dropout is not None
         self.config, self.vocabulary = config, vocabulary
         self.embedding = nn.Module()
-        spread = config.embedding**-0.5 if config.tied else 1.0
+        # Tied vectors are output weights too, so they start smaller, but not so small that the cells hear nothing.
+        spread = 5 * config.embedding**-0.5 if config.tied else 1.0
         start = torch.empty(vocabulary, config.embedding).normal_(0, spread, generator=generator)
         self.embedding.weight = nn.Parameter(start)
         kind = CELLS[config.cell]

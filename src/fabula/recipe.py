@@ -15,6 +15,9 @@ T = TypeVar("T")
 DEFAULT_SECONDS = 60.0
 """How long a training lasts when nothing is said."""
 
+FEW = 1000
+"""Below so many units (letters, bytes) each is seen often and needs little room; above (words, Chinese) they share."""
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -30,7 +33,7 @@ class Facts:
 def choose(settings: Settings, facts: Facts, size: str | None = None) -> tuple[Settings, str]:
     """Settings without gaps, and one sentence on what was chosen."""
     shape, model = SIZES[size or "small"], settings.model
-    fine = facts.unit in {"chars", "bytes"}
+    fine = facts.vocabulary < FEW
     hidden = model.hidden or shape["hidden"]
     embedding = model.embedding or (hidden if facts.by_heart else 64 if fine else min(256, hidden))
     model = replace(
@@ -53,7 +56,7 @@ def _at_length(training: TrainingConfig, fine: bool) -> TrainingConfig:
     return replace(
         training,
         time=DEFAULT_SECONDS if unlimited else training.time,
-        lr=_or(training.lr, 6e-3 if fine else 3e-3),
+        lr=_or(training.lr, 6e-3 if fine else 4e-3),
         batch=training.batch or (32 if fine else 16),
         length=training.length or (48 if fine else 32),
     )
