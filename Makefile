@@ -19,19 +19,20 @@ test: $(READY)
 	$(BIN)/python -m pytest -n 2
 
 check: $(READY)
-	$(BIN)/ruff check src tests benchmarks
-	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks docs
+	$(BIN)/ruff format --check src tests benchmarks docs
 	$(BIN)/pyrefly check
 	$(BIN)/python docs/generate.py --check
 
 fix: $(READY)
-	$(BIN)/ruff check --fix src tests benchmarks
-	$(BIN)/ruff format src tests benchmarks
+	$(BIN)/ruff check --fix src tests benchmarks docs
+	$(BIN)/ruff format src tests benchmarks docs
 	$(BIN)/python docs/generate.py
 
 bench: $(READY)
 	$(BIN)/python benchmarks/fable.py
 	$(BIN)/python benchmarks/first_word.py
+	$(BIN)/python benchmarks/encodings.py
 	$(BIN)/python benchmarks/quality.py
 
 clean:

@@ -13,7 +13,7 @@ LAYERS = [
     {"errors", "version", "data"},
     {"config"},
     {"text", "tokens", "vectors", "sampling"},
-    {"engine", "streams", "cells", "heads", "optimizers", "precision"},
+    {"endings", "engine", "streams", "cells", "heads", "optimizers", "precision"},
     {"evaluation", "model"},
     {"corpus", "folder", "recipe", "card"},
     {"events", "pretrained", "storyteller"},
@@ -28,7 +28,8 @@ LAYERS = [
 """Lowest first; each room may import from the layers below its own, and inside itself."""
 
 WITHOUT_TORCH = {
-    "errors", "version", "config", "text", "tokens", "vectors", "sampling", "engine", "streams", "evaluation", "corpus",
+    "errors", "version", "config", "text", "tokens", "vectors", "sampling", "endings",
+    "engine", "streams", "evaluation", "corpus",
     "folder", "recipe", "card", "events", "storyteller", "narration", "api", "__init__",
 }  # fmt: skip
 

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from fabula import folder
 from fabula.config import SamplingConfig, Settings, resolve
+from fabula.endings import BEYOND, Ending
 from fabula.engine import Engine, expected_shapes
 from fabula.errors import FolderError, TextError, UnknownSymbolError, UsageError
 from fabula.sampling import choose, filters
-from fabula.storyteller import BEYOND, PROMPT, Storyteller, _Ending, load
+from fabula.storyteller import PROMPT, Storyteller, load
 from fabula.text import count_words
 from fabula.tokens import Tokenizer, build
 
@@ -191,7 +192,7 @@ def test_where_a_text_ends_does_not_hang_on_its_pieces(
     text: str, cuts: list[int], words: int, stops: list[str], sentence: bool
 ) -> None:
     def told(pieces: list[str]) -> list[str]:
-        ending, shown = _Ending(words, stops, sentence=sentence), []
+        ending, shown = Ending(words, stops, sentence=sentence), []
         for piece in pieces:
             shown.append(ending.feed(piece))
             if ending.over:

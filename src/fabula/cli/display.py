@@ -30,7 +30,7 @@ class Display:
         self._task: TaskID | None = None
         self._began: Began | None = None
         self._shown = 0.0
-        self._speed = 0.0
+        self._tokens = 0
         self._held_out = ""
 
     def __enter__(self) -> Self:
@@ -83,6 +83,10 @@ class Display:
         prompt = self._began.opening if self._began else "Once upon a time"
         self._say(f'next: fabula write {name} -p "{cli.visible(prompt)}"', "bold")
 
+    @property
+    def _unit(self) -> str:
+        return self._began.tokenizer.unit if self._began else "units"
+
     def _begin(self, event: Began) -> None:
         self._began = event
         for note in event.notes:
@@ -95,20 +99,24 @@ class Display:
             self._bar.start()
 
     def _step(self, event: Stepped) -> None:
-        if self._bar is None or self._task is None or event.seconds - self._shown < REFRESH:
+        if self._bar is None or self._task is None:
             return
-        self._shown = event.seconds
+        self._tokens += event.tokens
+        passed = event.seconds - self._shown
+        if passed < REFRESH:
+            return
+        speed = f"{self._tokens / passed:,.0f} {self._unit}/s"
+        self._shown, self._tokens = event.seconds, 0
         left = event.seconds * (1 - event.progress) / event.progress if event.progress else 0.0
-        facts = f"loss {event.loss:.2f} {self._held_out} {_clock(left)} left"
+        facts = "  ".join(filter(None, (f"loss {event.loss:.2f}", self._held_out, speed, f"{_clock(left)} left")))
         self._bar.update(self._task, completed=event.progress, facts=facts, refresh=True)
 
     def _measure(self, event: Evaluated) -> None:
-        unit = self._began.tokenizer.unit if self._began else "units"
         parts = [f"step {event.step:>6,}", f"loss {event.loss:.3f}", f"accuracy {event.accuracy:.1%}"]
         if event.held_out:
             self._held_out = f"held-out {event.held_out.bits_per_byte:.3f} bits/byte"
             parts.append(self._held_out + (" *" if event.best else ""))
-        parts += [f"{event.tokens_per_second:,.0f} {unit}/s", _clock(event.seconds)]
+        parts += [f"{event.tokens_per_second:,.0f} {self._unit}/s", _clock(event.seconds)]
         self._say("  ".join(parts))
 
     def _say(self, line: str, style: str = "") -> None:
