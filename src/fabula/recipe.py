@@ -5,6 +5,7 @@ The figures come from the runs logged in docs/log.md.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -14,6 +15,9 @@ T = TypeVar("T")
 
 DEFAULT_SECONDS = 60.0
 """How long a training lasts when nothing is said."""
+
+UNITS_PER_SECOND = 16_000
+"""What one layer of 512 units learns on two cores with bf16, in round figures."""
 
 FEW = 1000
 """Below so many units (letters, bytes) each is seen often and needs little room; above (words, Chinese) they share."""
@@ -42,9 +46,10 @@ def choose(settings: Settings, facts: Facts, size: str | None = None) -> tuple[S
         hidden=hidden,
         embedding=embedding,
         tied=_or(model.tied, not (fine or facts.by_heart)),
-        dropout=_or(model.dropout, 0.0 if facts.by_heart else 0.2),
     )
     training = _by_heart(settings.training, model, facts) if facts.by_heart else _at_length(settings.training, fine)
+    silenced = 0.0 if facts.by_heart else _dropout(_epochs(training, model, facts))
+    model = replace(model, dropout=_or(model.dropout, silenced))
     why = "learned by heart" if facts.by_heart else f"{facts.predictions:,} {facts.unit} to learn from"
     said = f"{model.layers} x {hidden} {model.cell.upper()}, {facts.vocabulary:,} {facts.unit} known: {why}"
     return replace(settings, model=model, training=training), said
@@ -60,6 +65,30 @@ def _at_length(training: TrainingConfig, fine: bool) -> TrainingConfig:
         batch=training.batch or (32 if fine else 16),
         length=training.length or (48 if fine else 32),
     )
+
+
+def _epochs(training: TrainingConfig, model: ModelConfig, facts: Facts) -> float:
+    """How often the text will be read, as far as one can say before the first step."""
+    assert model.hidden
+    assert model.layers
+    assert training.batch
+    assert training.length
+    limits = [training.epochs or float("inf")]
+    if training.steps:
+        limits.append(training.steps * training.batch * training.length / facts.predictions)
+    if training.time:
+        speed = UNITS_PER_SECOND * (512 / model.hidden) ** 2 / model.layers
+        limits.append(training.time * speed / facts.predictions)
+    return min(limits)
+
+
+def _dropout(epochs: float) -> float:
+    """The oftener a text is read, the more must be silenced lest it be learned by heart.
+
+    >>> [round(_dropout(epochs), 2) for epochs in (0.5, 2, 9, 100)]
+    [0.07, 0.19, 0.4, 0.5]
+    """
+    return min(0.5, round(0.12 * math.log2(1 + epochs), 2))
 
 
 def _by_heart(training: TrainingConfig, model: ModelConfig, facts: Facts) -> TrainingConfig:
