@@ -44,7 +44,7 @@ class Subwords(PieceTokenizer):
         """Joins learned from `texts`; without `vocabulary` 512 to 16,000 ids, growing as the root of its bytes."""
         import tokenizers  # noqa: PLC0415
 
-        size = vocabulary or min(16_000, max(512, 2 * math.isqrt(sum(len(utf8(text)) for text in texts))))
+        size = vocabulary or min(16_000, max(512, math.isqrt(sum(len(utf8(text)) for text in texts))))
         trainer = tokenizers.trainers.BpeTrainer(
             vocab_size=size - 1,
             min_frequency=least_count(texts),
