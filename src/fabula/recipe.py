@@ -86,9 +86,9 @@ def _dropout(epochs: float) -> float:
     """The oftener a text is read, the more must be silenced lest it be learned by heart.
 
     >>> [round(_dropout(epochs), 2) for epochs in (0.5, 2, 9, 100)]
-    [0.08, 0.22, 0.47, 0.5]
+    [0.06, 0.16, 0.33, 0.5]
     """
-    return min(0.5, round(0.14 * math.log2(1 + epochs), 2))
+    return min(0.5, round(0.10 * math.log2(1 + epochs), 2))
 
 
 def _by_heart(training: TrainingConfig, model: ModelConfig, facts: Facts) -> TrainingConfig:
