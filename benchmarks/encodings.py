@@ -19,7 +19,7 @@ TEXTS = {
     "other_languages/andersen_maerchen_de.txt": ("cp1252",),
 }
 LENGTHS = (100, 400, 4000)
-PIECES = 40
+PIECES = 12
 
 
 def main() -> None:
