@@ -48,7 +48,7 @@ def train(
     time
         How long it may take, from start to end: 60, 90s, 3m, 1h. Default 60s.
     size
-        tiny, small, medium or large; chosen by the text when not given.
+        tiny, small, medium or large; small when not given.
     unit
         What it reads and writes: symbols, words, subwords, chars, bytes; auto when not given.
     epochs
