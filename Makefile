@@ -7,9 +7,9 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 STORY := $(VENV)/.story
 
-# Train on the bundled fable, then tell two stories: one from its own words, one from words in an order it never had.
+# Train on the bundled fable, telling at every step or two so that one sees it learn; then tell two stories: one from its own words, one from words in an order it never had.
 story: $(STORY)
-	$(BIN)/fabula train src/fabula/data/belling_the_cat.txt -o story --force
+	$(BIN)/fabula train src/fabula/data/belling_the_cat.txt -o story --force --set training.evaluations=500
 	@echo
 	$(BIN)/fabula write story -p "had a general" --words 32 --temperature 0
 	@echo
