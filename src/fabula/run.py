@@ -54,6 +54,8 @@ class Run:
     tokens: int = 0
     """Losses, hits and units since the last measurement."""
     evaluated_at: float = 0.0
+    measuring: float = 0.0
+    """Seconds the last measurement and its story took."""
     saved_at: float = 0.0
     stop: bool = False
     """Set from outside: finish this step, then save and return."""
