@@ -89,8 +89,8 @@ def _resume(out: Path, given: config.Layer, listeners: Sequence[Listener], begun
 
 def _training() -> ModuleType:
     """The room that learns; torch takes a second to import, so mistakes in the text are found before."""
-    # Threads that wait for each other spin, by default for so long that one other busy program makes learning ten
-    # times slower; this long costs nothing on a quiet machine (docs/log.md).
+    # Threads that wait for each other spin, by default for so long that one other busy program makes learning many
+    # times slower; this long showed no loss on a quiet machine (docs/log.md).
     os.environ.setdefault("GOMP_SPINCOUNT", "3000")
     try:
         from fabula import training  # noqa: PLC0415
