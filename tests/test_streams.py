@@ -38,6 +38,7 @@ def test_every_unit_is_a_target_once_an_epoch_or_twice_at_a_seam(
 def test_a_single_text_is_read_on_without_a_break() -> None:
     lanes = Lanes([np.arange(23, dtype=np.int32)], 23, batch=4, length=3, seed=1)
     previous = lanes.batch(0)
+    assert previous[0][0, 0] == 23, "the first lane begins where a story does, with the end mark"
     for step in range(1, 3 * lanes.steps_per_epoch):
         current = lanes.batch(step)
         ahead = (current[0][:, 0] - previous[1][:, -1]) % 24
