@@ -11,26 +11,27 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "fabula"
 
 LAYERS = [
     {"errors", "version", "data"},
-    {"config"},
-    {"text", "tokens", "vectors", "sampling"},
-    {"endings", "engine", "streams", "cells", "heads", "optimizers", "precision"},
+    {"config", "pages"},
+    {"text", "tokens", "vectors", "sampling", "novelty", "ngram", "clusters"},
+    {"endings", "engine", "streams", "cells", "heads", "optimizers", "precision", "lesson"},
     {"evaluation", "model"},
     {"corpus", "folder", "recipe", "card"},
     {"events", "pretrained", "storyteller"},
     {"run"},
     {"checkpoints"},
     {"training"},
-    {"narration", "trackers", "diagnosis"},
+    {"narration", "trackers", "diagnosis", "report"},
     {"api"},
+    {"article"},
     {"cli"},
     {"__init__", "__main__"},
 ]
 """Lowest first; each room may import from the layers below its own, and inside itself."""
 
 WITHOUT_TORCH = {
-    "errors", "version", "config", "text", "tokens", "vectors", "sampling", "endings",
-    "engine", "streams", "evaluation", "corpus",
-    "folder", "recipe", "card", "events", "storyteller", "narration", "api", "__init__",
+    "errors", "version", "config", "pages", "text", "tokens", "vectors", "sampling", "clusters", "endings", "novelty",
+    "ngram", "engine", "streams", "evaluation", "corpus",
+    "folder", "recipe", "card", "events", "storyteller", "narration", "report", "api", "__init__",
 }  # fmt: skip
 
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}

@@ -31,7 +31,7 @@ def test_a_later_source_overrules_an_earlier_one() -> None:
         ({"model": {"depth": 2}}, "unknown setting model.depth: model has cell, dropout"),
         ({"models": {}}, "unknown section 'models'"),
         ({"model": 3}, "[model] must be a table of settings"),
-        ({"model": {"tied": "perhaps"}}, "model.tied must be true or false"),
+        ({"model": {"head": "perhaps"}}, "model.head must be one of auto, full, tied, adaptive"),
     ],
 )
 def test_what_cannot_be_is_said_in_one_line(layer: dict, says: str) -> None:
@@ -59,13 +59,14 @@ def test_set_and_environment_become_layers() -> None:
 
 @given(
     lr=st.floats(0, 1000), seed=st.integers(0, 2**63 - 1), field=st.none() | st.text(st.characters(codec="utf-8")),
-    paths=st.lists(st.text(st.characters(codec="utf-8")), max_size=3), tied=st.none() | st.booleans(),
+    paths=st.lists(st.text(st.characters(codec="utf-8")), max_size=3),
+    head=st.sampled_from(["auto", *config.HEADS]),
 )  # fmt: skip
 def test_toml_brings_back_the_same_settings(
-    lr: float, seed: int, field: str | None, paths: list[str], tied: bool | None
+    lr: float, seed: int, field: str | None, paths: list[str], head: str
 ) -> None:
     settings = config.resolve(
-        {"training": {"lr": lr, "seed": seed}, "text": {"field": field, "paths": paths}, "model": {"tied": tied}}
+        {"training": {"lr": lr, "seed": seed}, "text": {"field": field, "paths": paths}, "model": {"head": head}}
     )
     assert config.resolve(tomllib.loads(config.to_toml(settings))) == settings
 

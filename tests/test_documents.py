@@ -42,6 +42,8 @@ def test_commands(document: str, place: Path) -> None:
     commands = [shlex.split(line)[1:] for line in lines if line.startswith("fabula ")]
     assert len(commands) >= 8
     for command in commands:
+        if command[0] == "lesson":
+            command += ["--iterations", "120"]
         done = subprocess.run(
             [sys.executable, "-m", "fabula", *command], cwd=place, env={**os.environ, **QUICK}, capture_output=True,
             text=True, check=False,

@@ -13,28 +13,34 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from fabula import engine as engine_room
+from fabula import clusters
 from fabula.config import ModelConfig
-from fabula.engine import Engine, check_weights, expected_shapes
+from fabula.engine import Engine, check_weights, expected_shapes, graph
+from fabula.engine import network as network_room
 from fabula.errors import FolderError
 
 V, E, H = 23, 5, 8
 Weights = dict[str, NDArray[np.float32]]
 SHAPES = [
-    pytest.param(cell, layers, tied, embedding, id=f"{cell}-{layers}-{name}")
+    pytest.param(
+        cell, layers, head, embedding, id=f"{cell}-{layers}-{head}-{'projected' if embedding == E else 'direct'}"
+    )
     for cell in ("lstm", "gru")
     for layers in (1, 2)
-    for name, tied, embedding in (("full", False, E), ("projected", True, E), ("tied", True, H))
+    for head, embedding in (("full", E), ("tied", E), ("tied", H), ("adaptive", E), ("adaptive", H))
 ]
 
 
 def network(
-    cell: str = "lstm", layers: int = 1, tied: bool = False, embedding: int = E, hidden: int = H, vocabulary: int = V
+    cell: str = "lstm", layers: int = 1, head: str = "full", embedding: int = E, hidden: int = H, vocabulary: int = V
 ) -> tuple[ModelConfig, Weights]:
-    config = ModelConfig(cell=cell, layers=layers, hidden=hidden, embedding=embedding, tied=tied, dropout=0.0)
+    config = ModelConfig(cell=cell, layers=layers, hidden=hidden, embedding=embedding, head=head, dropout=0.0)
     rng = np.random.default_rng(7)
     shapes = expected_shapes(config, vocabulary)
-    return config, {name: rng.normal(0, 0.6, shape).astype(np.float32) for name, shape in shapes.items()}
+    weights = {name: rng.normal(0, 0.6, shape).astype(np.float32) for name, shape in shapes.items()}
+    if head == "adaptive":
+        weights["head.places"] = rng.permutation(vocabulary)
+    return config, weights
 
 
 class Reference:
@@ -49,11 +55,29 @@ class Reference:
         for layer in range(self.config.layers or 0):
             x, own = self.cell(layer, x, state[layer * memories : (layer + 1) * memories])
             new += own
-        if "head.projection.weight" in self.w:
-            x = x @ self.w["head.projection.weight"].T
-        logits = x @ self.w["embedding.weight" if self.config.tied else "head.weight"].T + self.w["head.bias"]
-        logits -= logits.max(axis=1, keepdims=True)
-        return logits - np.log(np.exp(logits).sum(axis=1, keepdims=True)), new
+        return self.head(x), new
+
+    def head(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        wide = x @ self.w["head.projection.weight"].T if "head.projection.weight" in self.w else x
+        if self.config.head != "adaptive":
+            output = self.w["head.weight" if self.config.head == "full" else "embedding.weight"]
+            return log_softmax(wide @ output.T + self.w["head.bias"])
+        places = self.w["head.places"].astype(int)
+        known, found = clusters.shortlist(len(places)), np.empty((len(x), len(places)))
+        rows = np.concatenate([self.w["embedding.weight"][np.argsort(places)[:known]], self.w["head.clusters"]])
+        first = log_softmax(wide @ rows.T + self.w["head.bias"])
+        for number, place in enumerate(places):
+            if place < known:
+                found[:, number] = first[:, place]
+        for tail, part in enumerate(clusters.tails(len(places), x.shape[1])):
+            projection, weight, bias = (
+                self.w[f"head.tails.{tail}.{name}"] for name in ("projection", "weight", "bias")
+            )
+            inside = log_softmax(x @ projection.T @ weight.T + bias) + first[:, [known + tail]]
+            for number, place in enumerate(places):
+                if part.start <= place < part.end:
+                    found[:, number] = inside[:, place - part.start]
+        return found
 
     def cell(self, layer: int, x: NDArray[np.float64], state: list[NDArray[np.float64]]) -> tuple:
         sums_x = x @ self.w[f"cells.{layer}.weight_ih"].T + self.w[f"cells.{layer}.bias_ih"]
@@ -69,13 +93,18 @@ class Reference:
         return h, [h]
 
 
+def log_softmax(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    x = x - x.max(axis=1, keepdims=True)
+    return x - np.log(np.exp(x).sum(axis=1, keepdims=True))
+
+
 def sigmoid(x: NDArray[np.float64]) -> NDArray[np.float64]:
     return 1 / (1 + np.exp(-x))
 
 
-@pytest.mark.parametrize(("cell", "layers", "tied", "embedding"), SHAPES)
-def test_agrees_with_the_equations(cell: str, layers: int, tied: bool, embedding: int) -> None:
-    config, weights = network(cell, layers, tied, embedding)
+@pytest.mark.parametrize(("cell", "layers", "head", "embedding"), SHAPES)
+def test_agrees_with_the_equations(cell: str, layers: int, head: str, embedding: int) -> None:
+    config, weights = network(cell, layers, head, embedding)
     engine, reference = Engine(config, V, weights), Reference(config, weights)
     state = engine.initial_state(3)
     wanted = [memory.astype(np.float64) for memory in state]
@@ -88,9 +117,9 @@ def test_agrees_with_the_equations(cell: str, layers: int, tied: bool, embedding
             np.testing.assert_allclose(memory, right, atol=1e-5)
 
 
-@pytest.mark.parametrize(("cell", "layers", "tied", "embedding"), SHAPES)
-def test_sequence_is_the_same_bits_as_steps(cell: str, layers: int, tied: bool, embedding: int) -> None:
-    config, weights = network(cell, layers, tied, embedding)
+@pytest.mark.parametrize(("cell", "layers", "head", "embedding"), SHAPES)
+def test_sequence_is_the_same_bits_as_steps(cell: str, layers: int, head: str, embedding: int) -> None:
+    config, weights = network(cell, layers, head, embedding)
     engine = Engine(config, V, weights)
     ids, targets = np.random.default_rng(2).integers(0, V, (2, 3, 20))
     nats, hits, final = engine.score(ids, targets, engine.initial_state(3))
@@ -104,10 +133,11 @@ def test_sequence_is_the_same_bits_as_steps(cell: str, layers: int, tied: bool, 
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
+@pytest.mark.parametrize("head", ["full", "adaptive"])
 @pytest.mark.parametrize("threads", [1, 2])
-def test_neighbours_change_no_bit(cell: str, threads: int) -> None:
+def test_neighbours_change_no_bit(cell: str, head: str, threads: int) -> None:
     # Wide enough that the matrix products are cut into blocks and shared among threads.
-    config, weights = network(cell, layers=2, hidden=160, embedding=96, vocabulary=1500)
+    config, weights = network(cell, 2, head, hidden=160, embedding=96, vocabulary=1500)
     engine = Engine(config, 1500, weights, threads=threads)
     rng = np.random.default_rng(3)
     ids = rng.integers(0, 1500, (64, 3))
@@ -149,7 +179,7 @@ def test_bounded_memory_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     spans: list[int] = []
     run = engine._run
     monkeypatch.setattr(engine, "_run", lambda part, *rest: (spans.append(part.shape[1]), run(part, *rest))[1])
-    monkeypatch.setattr(engine_room, "_NUMBERS", 4 * 32 * 7)
+    monkeypatch.setattr(network_room, "_NUMBERS", 4 * 32 * 7)
     parts = engine.score(ids, targets, engine.initial_state(4))
     assert spans == [7] * 7 + [1]
     assert (whole[0] == parts[0]).all()
@@ -158,10 +188,10 @@ def test_bounded_memory_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_threads_are_as_many_as_there_is_work_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_room, "_cores", lambda: 6)
+    monkeypatch.setattr(graph, "_cores", lambda: 6)
     for hidden, threads in ((8, 1), (256, 2), (512, 5), (1024, 6)):  # 4 H (H + E) weights, about
         config, weights = network(hidden=hidden, embedding=8)
-        assert engine_room._build(config, V, weights).threads() == threads
+        assert graph.build(config, V, weights).threads() == threads
 
 
 def test_probabilities_add_up_to_one_and_nothing_is_no_step() -> None:
@@ -175,8 +205,8 @@ def test_probabilities_add_up_to_one_and_nothing_is_no_step() -> None:
 
 @pytest.mark.parametrize(("hidden", "embedding", "vocabulary"), [(1, 1, 2), (1, 3, 2), (3, 1, 5)])
 def test_the_smallest_networks_run(hidden: int, embedding: int, vocabulary: int) -> None:
-    for cell, tied in (("lstm", True), ("gru", False)):
-        config, weights = network(cell, 2, tied, embedding, hidden, vocabulary)
+    for cell, head in (("lstm", "tied"), ("gru", "full"), ("lstm", "adaptive")):
+        config, weights = network(cell, 2, head, embedding, hidden, vocabulary)
         found, _ = Engine(config, vocabulary, weights).step(
             np.array([vocabulary - 1]), Engine(config, vocabulary, weights).initial_state(1)
         )
@@ -185,7 +215,7 @@ def test_the_smallest_networks_run(hidden: int, embedding: int, vocabulary: int)
 
 
 def test_weights_that_are_views_or_read_only_are_taken_as_they_are() -> None:
-    config, weights = network(tied=True)
+    config, weights = network(head="tied")
     wanted = Engine(config, V, weights).step(np.array([3]), tuple(np.zeros((1, H), np.float32) for _ in "hc"))[0]
     packed = {
         name: np.frombuffer(b"\0\0\0\0" + array.tobytes(), np.float32)[1:].reshape(array.shape)
@@ -214,9 +244,10 @@ def test_weights_live_as_long_as_their_engine() -> None:
 def test_agrees_with_torch() -> None:
     torch = pytest.importorskip("torch")
     model_room = pytest.importorskip("fabula.model")
-    for cell, tied in (("lstm", False), ("lstm", True), ("gru", True)):
-        config, _ = network(cell, 2, tied)
+    for cell, head in (("lstm", "full"), ("lstm", "tied"), ("gru", "tied"), ("lstm", "adaptive")):
+        config, _ = network(cell, 2, head)
         model = model_room.LanguageModel(config, V, torch.Generator().manual_seed(1))
+        model.set_counts(np.random.default_rng(8).integers(0, 50, V))
         weights = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
         engine, scorer = Engine(config, V, weights), model_room.NumpyScorer(model)
         ids, targets = np.random.default_rng(6).integers(0, V, (2, 3, 30))
@@ -226,12 +257,12 @@ def test_agrees_with_torch() -> None:
 
 
 def described(weights: Weights) -> dict[str, tuple[str, tuple[int, ...]]]:
-    return {name: ("F32", array.shape) for name, array in weights.items()}
+    return {name: ("I64" if array.dtype == np.int64 else "F32", array.shape) for name, array in weights.items()}
 
 
-@pytest.mark.parametrize(("cell", "layers", "tied", "embedding"), SHAPES)
-def test_check_weights_takes_what_fits_and_nothing_else(cell: str, layers: int, tied: bool, embedding: int) -> None:
-    config, weights = network(cell, layers, tied, embedding)
+@pytest.mark.parametrize(("cell", "layers", "head", "embedding"), SHAPES)
+def test_check_weights_takes_what_fits_and_nothing_else(cell: str, layers: int, head: str, embedding: int) -> None:
+    config, weights = network(cell, layers, head, embedding)
     fits = described(weights)
     check_weights(config, V, fits)
     for name, (_, shape) in fits.items():
@@ -278,6 +309,14 @@ def test_weights_that_are_not_finite_are_refused(poison: float) -> None:
         sick[name].reshape(-1)[-1] = poison
         with pytest.raises(FolderError, match=name) as caught:
             Engine(config, V, sick)
+        assert_one_line(caught.value)
+
+
+def test_ranks_must_be_a_permutation() -> None:
+    config, weights = network(head="adaptive")
+    for wrong in (np.zeros(V, np.int64), np.arange(1, V + 1), np.arange(V)[::-1] - 1):
+        with pytest.raises(FolderError, match=r"head\.places must hold each rank once") as caught:
+            Engine(config, V, weights | {"head.places": wrong})
         assert_one_line(caught.value)
 
 

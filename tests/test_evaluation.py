@@ -174,7 +174,7 @@ def test_windows_come_in_bounded_batches() -> None:
 
 @pytest.mark.parametrize("window", [0, 2])
 def test_the_engine_is_measured_as_it_steps(window: int) -> None:
-    config = ModelConfig(layers=1, hidden=8, embedding=4, tied=False, dropout=0.0, window=window)
+    config = ModelConfig(layers=1, hidden=8, embedding=4, head="full", dropout=0.0, window=window)
     rng = np.random.default_rng(3)
     weights = {name: rng.normal(0, 0.7, shape).astype(np.float32) for name, shape in expected_shapes(config, V).items()}
     engine, told, nats = Engine(config, V, weights), stories(20, 9), 0.0

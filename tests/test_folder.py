@@ -12,7 +12,7 @@ from fabula.config import Settings, resolve
 from fabula.errors import FolderError
 from fabula.tokens import build
 
-SETTINGS = resolve({"model": {"layers": 1, "hidden": 4, "embedding": 3, "tied": False, "dropout": 0.0}})
+SETTINGS = resolve({"model": {"layers": 1, "hidden": 4, "embedding": 3, "head": "full", "dropout": 0.0}})
 TOKENIZER = build("symbols", ["the mouse and the cat"])
 V = TOKENIZER.size
 

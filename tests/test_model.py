@@ -3,22 +3,25 @@
 import dataclasses
 import math
 
+import numpy as np
 import pytest
 import torch
 
 from fabula.config import ModelConfig
 from fabula.model import LanguageModel, NumpyScorer
+from fabula.optimizers import AdamW, gradients_of
 
-BASE = ModelConfig(cell="lstm", layers=2, hidden=8, embedding=6, tied=False, dropout=0.5)
+BASE = ModelConfig(cell="lstm", layers=2, hidden=8, embedding=6, head="full", dropout=0.5)
 SHAPES = [
     BASE,
-    dataclasses.replace(BASE, tied=True),
-    dataclasses.replace(BASE, tied=True, embedding=8),
+    dataclasses.replace(BASE, head="tied"),
+    dataclasses.replace(BASE, head="tied", embedding=8),
     dataclasses.replace(BASE, cell="gru", layers=1),
+    dataclasses.replace(BASE, head="adaptive"),
 ]
 
 
-@pytest.fixture(params=SHAPES, ids=["full", "projected", "tied", "gru"])
+@pytest.fixture(params=SHAPES, ids=["full", "projected", "tied", "gru", "adaptive"])
 def model(request: pytest.FixtureRequest) -> LanguageModel:
     return LanguageModel(request.param, 11, torch.Generator().manual_seed(5))
 
@@ -82,6 +85,22 @@ def test_given_vectors_can_be_frozen(model: LanguageModel) -> None:
     names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
     assert "embedding.weight" not in names
     assert model.state_dict()["embedding.weight"].sum() == start.sum()
+
+
+def test_an_update_of_the_adaptive_head_touches_only_the_rows_used() -> None:
+    """Of 400 word vectors those of the shortlist and those read change, and the optimiser's memory likewise."""
+    model = LanguageModel(SHAPES[-1], 400, torch.Generator().manual_seed(5))
+    model.set_counts(np.arange(400)[::-1].copy())
+    optimizer = AdamW(list(model.parameters()))
+    before = model.embedding.get_parameter("weight").detach().clone()
+    ids = torch.tensor([[399, 120, 120, 7]])
+    nats, _, _ = model.loss(ids[:, :-1], ids[:, 1:], model.initial_state(1))
+    gradients = gradients_of(nats.mean(), optimizer.parameters)
+    with torch.no_grad():
+        optimizer.step(gradients, 0.1)
+    changed = (model.embedding.get_parameter("weight") != before).any(dim=1).nonzero().squeeze(1).tolist()
+    remembered = optimizer.state["square"][0].any(dim=1).nonzero().squeeze(1).tolist()
+    assert changed == remembered == [*range(50), 120, 399]
 
 
 def test_the_scorer_speaks_numpy(model: LanguageModel) -> None:

@@ -34,7 +34,7 @@ def test_the_dial_sets_the_width() -> None:
 @pytest.mark.parametrize("by_heart", [True, False])
 def test_what_was_chosen_stays(by_heart: bool) -> None:
     layer = {
-        "model": {"hidden": 17, "layers": 3, "embedding": 5, "tied": True, "dropout": 0.4},
+        "model": {"hidden": 17, "layers": 3, "embedding": 5, "head": "tied", "dropout": 0.4},
         "training": {"lr": 0.0, "batch": 3, "length": 9, "steps": 12},
     }
     asked = resolve(layer)
@@ -43,3 +43,14 @@ def test_what_was_chosen_stays(by_heart: bool) -> None:
     assert settings.model == asked.model
     for name in ("lr", "batch", "length", "steps", "time"):
         assert getattr(settings.training, name) == getattr(asked.training, name)
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "by_heart", "head"),
+    [(999, False, "full"), (1000, False, "tied"), (19_999, False, "tied"), (20_000, False, "adaptive"),
+     (20_000, True, "full")],
+)  # fmt: skip
+def test_the_output_layer_follows_the_vocabulary(vocabulary: int, by_heart: bool, head: str) -> None:
+    facts = Facts(predictions=10**6, vocabulary=vocabulary, unit="words", by_heart=by_heart)
+    assert choose(Settings(), facts)[0].model.head == head
+    assert choose(resolve({"model": {"head": "tied"}}), facts)[0].model.head == "tied"

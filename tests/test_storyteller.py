@@ -69,7 +69,7 @@ def random_teller(tokenizer: Tokenizer, cell: str = "lstm", window: int = 0) -> 
 def random_model(
     tokenizer: Tokenizer, cell: str = "lstm", window: int = 0
 ) -> tuple[Settings, dict[str, NDArray[np.float32]]]:
-    model = {"cell": cell, "layers": 2, "hidden": 12, "embedding": 6, "tied": False, "dropout": 0.0, "window": window}
+    model = {"cell": cell, "layers": 2, "hidden": 12, "embedding": 6, "head": "full", "dropout": 0.0, "window": window}
     resolved, rng = resolve({"model": model, "sampling": {"temperature": 1.0, "seed": 3}}), np.random.default_rng(1)
     shapes = expected_shapes(resolved.model, tokenizer.size)
     return resolved, {name: rng.normal(0, 0.5, shape).astype(np.float32) for name, shape in shapes.items()}

@@ -82,12 +82,20 @@ def test_learning_lowers_the_held_out_figure_and_the_best_is_kept(tales: Path, t
     assert sum(isinstance(event, Stepped) for event in heard) == 60
 
 
-def test_evaluating_the_folder_gives_the_figure_of_the_training(tales: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("head", ["full", "adaptive"])
+def test_evaluating_the_folder_gives_the_figure_of_the_training(tales: Path, tmp_path: Path, head: str) -> None:
     """Torch measured at the end of the training, onnxruntime measures now: the same figure."""
     kept = tmp_path / "kept.txt"
     kept.write_text("A hen went to the well.\nThere it met an owl.", encoding="utf-8")
     outcome = fabula.train(
-        tales, tmp_path / "out", held_out=kept, settings={"training": {**ONE, "steps": 20, "batch": 8}, **SMALL}
+        tales,
+        tmp_path / "out",
+        held_out=kept,
+        settings={
+            "training": {**ONE, "steps": 20, "batch": 8},
+            "text": SMALL["text"],
+            "model": {**SMALL["model"], "head": head},
+        },
     )
     again = fabula.evaluate(tmp_path / "out", kept)
     assert outcome.held_out
@@ -97,8 +105,16 @@ def test_evaluating_the_folder_gives_the_figure_of_the_training(tales: Path, tmp
 
 @pytest.mark.parametrize(
     "model",
-    [{"cell": "gru"}, {"layers": 2, "dropout": 0.3}, {"tied": True}, {"tied": True, "embedding": 24}, {"window": 4}],
-    ids=["gru", "two layers", "tied", "tied without projection", "window"],
+    [
+        {"cell": "gru"},
+        {"layers": 2, "dropout": 0.3},
+        {"head": "tied"},
+        {"head": "tied", "embedding": 24},
+        {"window": 4},
+        {"head": "adaptive"},
+        {"head": "adaptive", "window": 4},
+    ],
+    ids=["gru", "two layers", "tied", "tied without projection", "window", "adaptive", "adaptive window"],
 )
 def test_every_shape_trains_and_writes(tales: Path, tmp_path: Path, model: dict) -> None:
     run(tales, tmp_path / "out", training={"steps": 6, "batch": 4}, model=model)
@@ -130,16 +146,17 @@ def test_training_toml_repeats_the_run(tales: Path, tmp_path: Path) -> None:
     assert one == two
 
 
-def test_stopping_and_going_on_gives_the_same_weights(tales: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("head", ["full", "adaptive"])
+def test_stopping_and_going_on_gives_the_same_weights(tales: Path, tmp_path: Path, head: str) -> None:
     """Stopped at step 17 of 40 and resumed: the same bits as a run that never stopped."""
-    plan = {"steps": 40, "batch": 4, "lr": 0.01}
-    run(tales, tmp_path / "whole", training=plan, model={"dropout": 0.2})
+    plan, model = {"steps": 40, "batch": 4, "lr": 0.01}, {"dropout": 0.2, "head": head}
+    run(tales, tmp_path / "whole", training=plan, model=model)
 
     def stop(event: Event) -> None:
         if isinstance(event, Stepped) and event.step == 17:
             os.kill(os.getpid(), signal.SIGINT)
 
-    first = run(tales, tmp_path / "parts", (stop,), training=plan, model={"dropout": 0.2})
+    first = run(tales, tmp_path / "parts", (stop,), training=plan, model=model)
     assert first.stopped == "interrupted"
     assert 17 <= first.steps <= 18
     assert fabula.load(tmp_path / "parts").write("A fox", words=3).text
@@ -175,7 +192,7 @@ def test_divergence_keeps_the_last_good_model(tales: Path, tmp_path: Path) -> No
         "patience": 0,
     }
     with pytest.raises(DivergedError, match=r"try --set training\.lr"):
-        run(tales, tmp_path / "out", training=plan, model={"tied": True})
+        run(tales, tmp_path / "out", training=plan, model={"head": "tied"})
     weights = folder.read_model(tmp_path / "out").weights
     assert all(np.isfinite(tensor).all() for tensor in weights.values())
 

@@ -87,11 +87,18 @@ def _resume(out: Path, given: config.Layer, listeners: Sequence[Listener], begun
     return _training().resume(corpus, out, settings, saved, listeners=listeners, begun=begun)
 
 
+def calm_threads() -> None:
+    """Before torch is imported: threads that wait for each other soon give way to other programs.
+
+    By default they spin for so long that one other busy program makes learning many times slower; this long showed no
+    loss on a quiet machine (docs/log.md).
+    """
+    os.environ.setdefault("GOMP_SPINCOUNT", "3000")
+
+
 def _training() -> ModuleType:
     """The room that learns; torch takes a second to import, so mistakes in the text are found before."""
-    # Threads that wait for each other spin, by default for so long that one other busy program makes learning many
-    # times slower; this long showed no loss on a quiet machine (docs/log.md).
-    os.environ.setdefault("GOMP_SPINCOUNT", "3000")
+    calm_threads()
     try:
         from fabula import training  # noqa: PLC0415
     except ModuleNotFoundError as error:

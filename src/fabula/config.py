@@ -20,6 +20,7 @@ from fabula.errors import UsageError
 
 UNITS = ("symbols", "words", "subwords", "chars", "bytes")
 CELLS = ("lstm", "gru")
+HEADS = ("full", "tied", "adaptive")
 OPTIMIZERS = ("adamw", "rmsprop", "sgd")
 SIZES: Mapping[str, Mapping[str, int]] = {
     "tiny": {"layers": 1, "hidden": 128},
@@ -88,7 +89,11 @@ class ModelConfig(Section):
     layers: int | None = setting(None, "recurrent layers on top of each other", low=1, high=16)
     hidden: int | None = setting(None, "units in each layer", low=1, high=16_384)
     embedding: int | None = setting(None, "width of the word vectors", low=1, high=16_384)
-    tied: bool | None = setting(None, "output layer shares its weights with the word vectors")
+    head: str = setting(
+        "auto",
+        "output layer: its own weights, the word vectors again, or clusters by frequency",
+        choices=("auto", *HEADS),
+    )
     dropout: float | None = setting(None, "share of activations silenced while learning", low=0.0, high=0.9)
     window: int = setting(0, "units seen before each prediction; 0 carries the state without limit", low=0, high=4096)
 

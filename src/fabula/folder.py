@@ -4,12 +4,12 @@
       config.json  tokenizer.json  model.safetensors      what the network is
       training.toml                                        all settings; `fabula train --config` repeats the run
       metrics.jsonl  samples.jsonl                         every evaluation, every story told on the way
-      README.md                                            the model card, for people
+      README.md  report.html                               for people: the model card, the page of the training
       checkpoints/step-000000001200/                       to go on exactly; safe to delete
       manifest.json                                        format version, size and SHA-256 of every file; written last
 
 No pickle anywhere: tensors are safetensors, everything else is text. Every write goes to a temporary sibling, is
-synced, and is then renamed.
+synced, and is then renamed. The manifest leaves report.html out: it may be written anew at any time.
 """
 
 from __future__ import annotations
@@ -42,7 +42,17 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 NETWORK = ("config.json", "tokenizer.json", "model.safetensors")
 OURS = frozenset(
-    {*NETWORK, MANIFEST, "training.toml", "metrics.jsonl", "samples.jsonl", "README.md", "checkpoints", "tensorboard"}
+    {
+        *NETWORK,
+        MANIFEST,
+        "training.toml",
+        "metrics.jsonl",
+        "samples.jsonl",
+        "README.md",
+        "report.html",
+        "checkpoints",
+        "tensorboard",
+    }
 )
 KEEP = 2
 """Checkpoints kept; an older one goes only when a newer one has been read back."""
@@ -102,7 +112,7 @@ def claim(path: Path, *, force: bool) -> None:
     except OSError as error:
         raise FolderError(f"cannot make the folder {str(path)!r}: {error.strerror}") from None
     shutil.rmtree(path / "checkpoints", ignore_errors=True)
-    for name in ("metrics.jsonl", "samples.jsonl"):
+    for name in ("metrics.jsonl", "samples.jsonl", "report.html"):
         (path / name).unlink(missing_ok=True)
 
 
@@ -115,6 +125,40 @@ def append(path: Path, name: str, record: Mapping[str, Any]) -> None:
     """Add one line to `metrics.jsonl` or `samples.jsonl`."""
     with (path / name).open("a", encoding="utf-8") as file:
         file.write(json.dumps(record, ensure_ascii=False) + "\n")
+
+
+def read_records(path: Path, name: str, start: int = 0) -> tuple[list[dict[str, Any]], int]:
+    """Whole lines from byte `start` on, and where the next one begins; what is no record of ours is passed over."""
+    try:
+        data = _contents(path / name, _TEXT_LIMIT, start)
+    except (OSError, ValueError):
+        return [], start
+    whole = data[: data.rfind(b"\n") + 1]
+    records: list[object] = []
+    for line in whole.splitlines():
+        try:
+            records.append(json.loads(line))
+        except (ValueError, RecursionError):
+            continue
+    return [record for record in records if isinstance(record, dict)], start + len(whole)
+
+
+def read_text(path: Path, name: str) -> str | None:
+    """One of the folder's texts, unverified; None when it is not there or not readable."""
+    try:
+        return _contents(path / name, _TEXT_LIMIT).decode()
+    except (OSError, ValueError):
+        return None
+
+
+def publish(target: Path, data: bytes) -> None:
+    """Replace a file that people look at: never half of it, but without waiting for the disk."""
+    draft = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        draft.write_bytes(data)
+        draft.replace(target)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 # --- the model -----------------------------------------------------------------------------------------------------
@@ -271,13 +315,14 @@ def _expect(condition: bool, otherwise: str) -> None:
         raise ValueError(otherwise)
 
 
-def _contents(path: Path, limit: int) -> bytes:
-    """A regular file's bytes, at most `limit`; never follows a link, never waits on a pipe."""
+def _contents(path: Path, limit: int, start: int = 0) -> bytes:
+    """A regular file's bytes from `start` on, at most `limit`; never follows a link, never waits on a pipe."""
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
     with os.fdopen(handle, "rb") as file:
         facts = os.fstat(file.fileno())
         _expect(stat.S_ISREG(facts.st_mode), f"{path.name} is not a regular file")
         _expect(facts.st_size <= limit, f"{path.name} is larger than expected")
+        file.seek(start)
         return file.read(limit + 1)
 
 

@@ -1,6 +1,6 @@
-"""Output layers: hidden states to log-probabilities and losses; knows nothing of cells or time.
+"""Output layers: hidden states to the nats of what came next; knows nothing of cells or time.
 
-Legend: N positions, H hidden units, E embedding width, V vocabulary.
+Legend: N positions, n some of them, H hidden units, E embedding width, V vocabulary, S shortlist, C tail clusters.
 """
 
 from __future__ import annotations
@@ -8,32 +8,49 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
+
+from fabula import clusters
 
 
 class Head(nn.Module, ABC):
     """An output layer over V units."""
+
+    sparse: bool = False
+    """True when it looks at the embedding through `functional.embedding(..., sparse=True)` only."""
+
+    @abstractmethod
+    def forward(self, hidden: Tensor, targets: Tensor, embedding: Tensor) -> tuple[Tensor, Tensor]:
+        """Nats of each target and whether it was the likeliest: (N, H), (N,), (V, E) -> (N,), (N,) bool."""
+
+    def set_counts(self, counts: NDArray[np.int64]) -> None:
+        """Hear, before the first step, how often each unit occurs in the training text (V,)."""
+
+
+class Softmax(Head):
+    """A head that scores all units at every position."""
 
     @abstractmethod
     def logits(self, hidden: Tensor, embedding: Tensor) -> Tensor:
         """Unnormalised scores: hidden (N, H), embedding (V, E) -> (N, V)."""
 
     def forward(self, hidden: Tensor, targets: Tensor, embedding: Tensor) -> tuple[Tensor, Tensor]:
-        """Nats of each target and whether it was the likeliest: (N, H), (N,) -> (N,), (N,) bool."""
+        """Nats and hits: (N, H), (N,), (V, E) -> (N,), (N,) bool."""
         logits = self.logits(hidden, embedding).float()
         nats = functional.cross_entropy(logits, targets, reduction="none")
         return nats, logits.detach().argmax(dim=-1) == targets
 
 
-class FullHead(Head):
+class FullHead(Softmax):
     """A weight of its own for every unit: W h + b."""
 
     def __init__(self, hidden: int, embedding: int, vocabulary: int, generator: torch.Generator) -> None:  # noqa: ARG002
         super().__init__()
-        bound = 1 / math.sqrt(hidden)
-        self.weight = nn.Parameter(torch.empty(vocabulary, hidden).uniform_(-bound, bound, generator=generator))
+        self.weight = _uniform(vocabulary, hidden, generator)
         self.bias = nn.Parameter(torch.zeros(vocabulary))
 
     def logits(self, hidden: Tensor, embedding: Tensor) -> Tensor:  # noqa: ARG002
@@ -41,7 +58,7 @@ class FullHead(Head):
         return functional.linear(hidden, self.weight, self.bias)
 
 
-class TiedHead(Head):
+class TiedHead(Softmax):
     """The word vectors once more: E (P h) + b, with P only where H and E differ.
 
     Source: Press and Wolf 2017; Inan et al. 2017.
@@ -50,15 +67,128 @@ class TiedHead(Head):
     def __init__(self, hidden: int, embedding: int, vocabulary: int, generator: torch.Generator) -> None:
         super().__init__()
         self.bias = nn.Parameter(torch.zeros(vocabulary))
-        self.projection: nn.Module | None = None
-        if hidden != embedding:
-            bound = 1 / math.sqrt(hidden)
-            self.projection = nn.Module()
-            start = torch.empty(embedding, hidden).uniform_(-bound, bound, generator=generator)
-            self.projection.weight = nn.Parameter(start)
+        self.projection = _projection(hidden, embedding, generator)
 
     def logits(self, hidden: Tensor, embedding: Tensor) -> Tensor:
         """(N, H) -> (N, V)."""
-        if self.projection is not None:
-            hidden = functional.linear(hidden, self.projection.get_parameter("weight"))
-        return functional.linear(hidden, embedding, self.bias)
+        return functional.linear(_project(self.projection, hidden), embedding, self.bias)
+
+
+class AdaptiveHead(Head):
+    """Commonest units first, by their word vectors; the others by clusters that are scored only where they came.
+
+    p(unit) = p(its cluster) p(unit | its cluster), so the probabilities are exact. The frequencies that `set_counts`
+    hears sort the units and set the biases; without them the ids count as sorted. Updates touch only the rows of the
+    embedding that were used. Source: Grave et al. 2017, arXiv:1609.04309; see `clusters` for their sizes.
+    """
+
+    sparse = True
+
+    def __init__(self, hidden: int, embedding: int, vocabulary: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.ranges = clusters.tails(vocabulary, hidden)
+        self.shortlist = clusters.shortlist(vocabulary)
+        self.places = nn.Buffer(torch.arange(vocabulary))  # (V,) rank of each id
+        self.projection = _projection(hidden, embedding, generator)
+        self.clusters = _uniform(len(self.ranges), embedding, generator)
+        self.bias = nn.Parameter(torch.zeros(self.shortlist + len(self.ranges)))
+        self.tails = nn.ModuleList(Tail(hidden, tail.width, tail.end - tail.start, generator) for tail in self.ranges)
+
+    def set_counts(self, counts: NDArray[np.int64]) -> None:
+        """Sort the units by falling frequency, ties by id, and begin with their frequencies."""
+        order = np.argsort(-counts, kind="stable")
+        seen = torch.from_numpy(counts[order] + 1.0)  # (V,) by rank; what never came is not impossible
+        with torch.no_grad():
+            self.places[torch.from_numpy(order)] = torch.arange(len(order))
+            whole = seen[: self.shortlist].tolist()
+            for part, tail in zip(self.ranges, self._tails, strict=True):
+                own = seen[part.start : part.end]
+                tail.bias.copy_((own / own.sum()).log())
+                whole.append(float(own.sum()))
+            self.bias.copy_((torch.tensor(whole) / sum(whole)).log())
+
+    def forward(self, hidden: Tensor, targets: Tensor, embedding: Tensor) -> tuple[Tensor, Tensor]:
+        """Nats and hits: (N, H), (N,), (V, E) -> (N,), (N,) bool.
+
+        While gradients are computed, hits are counted without a look into the clusters of other units, which would cost
+        time: they may be a little too many. Without gradients they are exact.
+        """
+        ranks = self.places[targets]  # (N,)
+        starts = torch.tensor([part.start for part in self.ranges])
+        cluster = torch.bucketize(ranks, starts, right=True)  # (N,) 0 in the shortlist, else 1 + its tail
+        columns = torch.where(cluster == 0, ranks, self.shortlist - 1 + cluster)
+        first = self._first(hidden, embedding).float()  # (N, S+C)
+        nats = functional.cross_entropy(first, columns, reduction="none")
+        scores = first.detach()
+        log_first = scores - (scores.gather(1, columns[:, None]) + nats.detach()[:, None])  # (N, S+C)
+        likeliest = log_first[:, : self.shortlist].argmax(dim=1)
+        best, hits = log_first.gather(1, likeliest[:, None]).squeeze(1), likeliest == columns
+        for number, (part, tail) in enumerate(zip(self.ranges, self._tails, strict=True), start=1):
+            rows = (cluster == number).nonzero().squeeze(1)  # (n,)
+            inside = tail(hidden[rows]).float()  # (n, end - start)
+            wanted = ranks[rows] - part.start
+            nats = nats.index_add(0, rows, functional.cross_entropy(inside, wanted, reduction="none"))
+            hits[rows] = (inside.detach().argmax(dim=1) == wanted) & (-nats.detach()[rows] >= best[rows])
+        if not torch.is_grad_enabled():
+            self._leave_out(hits, hidden, cluster, -nats, log_first[:, self.shortlist :])
+        return nats, hits
+
+    def _first(self, hidden: Tensor, embedding: Tensor) -> Tensor:
+        """Scores of the shortlist and of the tails as wholes: (N, H), (V, E) -> (N, S+C)."""
+        ids = (self.places < self.shortlist).nonzero().squeeze(1)
+        ids = ids[self.places[ids].argsort()]  # (S,) by rank
+        rows = functional.embedding(ids, embedding, sparse=True)  # (S, E)
+        return functional.linear(_project(self.projection, hidden), torch.cat([rows, self.clusters]), self.bias)
+
+    def _leave_out(self, hits: Tensor, hidden: Tensor, cluster: Tensor, own: Tensor, log_tails: Tensor) -> None:
+        """Take the hits away that a unit of another tail beats: only tails as likely as the hit can hold such a unit.
+
+        `own` (N,) is each target's log-probability, `log_tails` (N, C) that of each tail as a whole.
+        """
+        for number, tail in enumerate(self._tails):
+            rows = (hits & (cluster != number + 1) & (log_tails[:, number] > own)).nonzero().squeeze(1)  # (n,)
+            rival = tail(hidden[rows]).float().log_softmax(dim=1).amax(dim=1) + log_tails[rows, number]
+            hits[rows] = rival <= own[rows]
+
+    @property
+    def _tails(self) -> list[Tail]:
+        return [tail for tail in self.tails if isinstance(tail, Tail)]
+
+
+class Tail(nn.Module):
+    """A cluster of rarer units: W (P h) + b, narrower than the network."""
+
+    def __init__(self, hidden: int, width: int, units: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.projection = _uniform(width, hidden, generator)
+        self.weight = _uniform(units, width, generator)
+        self.bias = nn.Parameter(torch.zeros(units))
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """(n, H) -> (n, units of the cluster)."""
+        return functional.linear(functional.linear(hidden, self.projection), self.weight, self.bias)
+
+
+HEADS: dict[str, type[FullHead | TiedHead | AdaptiveHead]] = {
+    "full": FullHead, "tied": TiedHead, "adaptive": AdaptiveHead,
+}  # fmt: skip
+
+
+def _uniform(rows: int, columns: int, generator: torch.Generator) -> nn.Parameter:
+    """A weight (rows, columns) to multiply vectors of length `columns`."""
+    bound = 1 / math.sqrt(columns)
+    return nn.Parameter(torch.empty(rows, columns).uniform_(-bound, bound, generator=generator))
+
+
+def _projection(hidden: int, embedding: int, generator: torch.Generator) -> nn.Module | None:
+    """What brings hidden states to the width of word vectors, where the two differ."""
+    if hidden == embedding:
+        return None
+    projection = nn.Module()
+    projection.weight = _uniform(embedding, hidden, generator)
+    return projection
+
+
+def _project(projection: nn.Module | None, hidden: Tensor) -> Tensor:
+    """(N, H) -> (N, E)."""
+    return hidden if projection is None else functional.linear(hidden, projection.get_parameter("weight"))

@@ -13,11 +13,14 @@ from torch.nn import functional
 
 from fabula.cells import CELLS, Cell, State
 from fabula.config import ModelConfig
-from fabula.heads import FullHead, TiedHead
+from fabula.heads import HEADS
 
 
 class LanguageModel(nn.Module):
-    """A recurrent language model over V units, by a ModelConfig whose fields are all chosen."""
+    """A recurrent language model over V units, by a ModelConfig whose fields are all chosen.
+
+    With the adaptive head the gradient of the embedding is sparse: only the rows that were used.
+    """
 
     def __init__(self, config: ModelConfig, vocabulary: int, generator: torch.Generator) -> None:
         super().__init__()
@@ -25,14 +28,13 @@ class LanguageModel(nn.Module):
         self.config, self.vocabulary = config, vocabulary
         self.embedding = nn.Module()
         # Tied vectors are output weights too, so they start smaller, but not so small that the cells hear nothing.
-        spread = 5 * config.embedding**-0.5 if config.tied else 1.0
+        spread = 1.0 if config.head == "full" else 5 * config.embedding**-0.5
         start = torch.empty(vocabulary, config.embedding).normal_(0, spread, generator=generator)
         self.embedding.weight = nn.Parameter(start)
         kind = CELLS[config.cell]
         widths = [config.embedding] + [config.hidden] * (config.layers - 1)
         self.cells = nn.ModuleList(kind(width, config.hidden, generator) for width in widths)
-        head = TiedHead if config.tied else FullHead
-        self.head = head(config.hidden, config.embedding, vocabulary, generator)
+        self.head = HEADS[config.head](config.hidden, config.embedding, vocabulary, generator)
 
     def set_embedding(self, start: NDArray[np.float32], *, frozen: bool) -> None:
         """Begin with given word vectors (V, E); `frozen` ones are never updated."""
@@ -40,6 +42,10 @@ class LanguageModel(nn.Module):
         with torch.no_grad():
             weight.copy_(torch.from_numpy(start))
         weight.requires_grad_(not frozen)
+
+    def set_counts(self, counts: NDArray[np.int64]) -> None:
+        """Begin with how often each unit occurs in the training text (V,)."""
+        self.head.set_counts(counts)
 
     @property
     def layers(self) -> list[Cell]:
@@ -55,7 +61,8 @@ class LanguageModel(nn.Module):
 
         `noise` switches dropout on: one mask a sequence, the same for all its moments (Gal and Ghahramani 2016).
         """
-        x = functional.embedding(ids, self.embedding.get_parameter("weight"))  # (B, T, E)
+        weight = self.embedding.get_parameter("weight")
+        x = functional.embedding(ids, weight, sparse=self.head.sparse)  # (B, T, E)
         x = self._drop(x, noise)
         states: list[Tensor] = []
         for index, cell in enumerate(self.layers):

@@ -11,14 +11,21 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+Memory = dict[str, list[Tensor]]
+"""What a rule remembers: a list of tensors for each name, as long as the parameters."""
+
 
 class Optimizer(ABC):
-    """Updates parameters in place from their gradients; its memory is `state`, one tensor a name."""
+    """Updates parameters in place from their gradients; its memory is `state`, one tensor a name.
+
+    Of a parameter whose gradient is sparse only the rows in the gradient change, and only their memory: it neither
+    fades nor moves them while they rest (lazy Adam). Counts of steps go on for all rows alike.
+    """
 
     def __init__(self, parameters: Sequence[Tensor], *, weight_decay: float = 0.0) -> None:
         self.parameters = list(parameters)
         self.weight_decay = weight_decay
-        self.state: dict[str, list[Tensor]] = {name: self._start(name) for name in self.slots}
+        self.state: Memory = {name: self._start(name) for name in self.slots}
 
     slots: tuple[str, ...] = ()
     """Names of the lists of tensors it remembers, each as long as the parameters."""
@@ -26,9 +33,25 @@ class Optimizer(ABC):
     def _start(self, name: str) -> list[Tensor]:  # noqa: ARG002
         return [torch.zeros_like(parameter) for parameter in self.parameters]
 
-    @abstractmethod
     def step(self, gradients: list[Tensor], lr: float) -> None:
-        """One update; the gradients may be overwritten."""
+        """One update by gradients as `gradients_of` gives them, which may be overwritten."""
+        parameters, state = list(self.parameters), {name: list(values) for name, values in self.state.items()}
+        borrowed: list[tuple[Tensor, Tensor, Tensor]] = []
+        for number, gradient in enumerate(gradients):
+            if gradient.is_sparse:
+                rows = gradient.indices()[0]
+                for values in (parameters, *state.values()):
+                    whole = values[number]
+                    if whole.dim():  # not a count of steps
+                        values[number] = whole.index_select(0, rows)
+                        borrowed.append((whole, rows, values[number]))
+        self._update(parameters, [values_of(gradient) for gradient in gradients], state, lr)
+        for whole, rows, part in borrowed:
+            whole.index_copy_(0, rows, part)
+
+    @abstractmethod
+    def _update(self, parameters: list[Tensor], gradients: list[Tensor], state: Memory, lr: float) -> None:
+        """Change parameters and state in place; all lists are of one length, all of a place of one shape."""
 
 
 class AdamW(Optimizer):
@@ -44,11 +67,10 @@ class AdamW(Optimizer):
             return [torch.zeros(()) for _ in self.parameters]
         return super()._start(name)
 
-    def step(self, gradients: list[Tensor], lr: float) -> None:
-        """One fused update."""
-        torch._foreach_add_(self.state["count"], 1)
+    def _update(self, parameters: list[Tensor], gradients: list[Tensor], state: Memory, lr: float) -> None:
+        torch._foreach_add_(state["count"], 1)
         torch._fused_adamw_(
-            self.parameters, gradients, self.state["mean"], self.state["square"], [], self.state["count"],
+            parameters, gradients, state["mean"], state["square"], [], state["count"],
             lr=lr, beta1=0.9, beta2=0.99, weight_decay=self.weight_decay, eps=1e-8, amsgrad=False, maximize=False,
         )  # fmt: skip
 
@@ -58,14 +80,13 @@ class RMSProp(Optimizer):
 
     slots = ("square",)
 
-    def step(self, gradients: list[Tensor], lr: float) -> None:
-        """One update."""
-        square = self.state["square"]
+    def _update(self, parameters: list[Tensor], gradients: list[Tensor], state: Memory, lr: float) -> None:
+        square = state["square"]
         torch._foreach_mul_(square, 0.9)
         torch._foreach_addcmul_(square, gradients, gradients, 0.1)
         root = torch._foreach_sqrt(square)
         torch._foreach_add_(root, 1e-8)
-        torch._foreach_addcdiv_(self.parameters, gradients, root, -lr)
+        torch._foreach_addcdiv_(parameters, gradients, root, -lr)
 
 
 class SGD(Optimizer):
@@ -73,23 +94,40 @@ class SGD(Optimizer):
 
     slots = ("momentum",)
 
-    def step(self, gradients: list[Tensor], lr: float) -> None:
-        """One update."""
-        momentum = self.state["momentum"]
+    def _update(self, parameters: list[Tensor], gradients: list[Tensor], state: Memory, lr: float) -> None:
+        momentum = state["momentum"]
         torch._foreach_mul_(momentum, 0.9)
         torch._foreach_add_(momentum, gradients)
-        torch._foreach_add_(self.parameters, momentum, alpha=-lr)
+        torch._foreach_add_(parameters, momentum, alpha=-lr)
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {"adamw": AdamW, "rmsprop": RMSProp, "sgd": SGD}
 
 
-def clip(gradients: list[Tensor], longest: float) -> float:
+def gradients_of(loss: Tensor, parameters: Sequence[Tensor]) -> list[Tensor]:
+    """The gradient of each parameter; in a sparse one each row comes once.
+
+    >>> table = torch.zeros(9, 2, requires_grad=True)
+    >>> rows = torch.nn.functional.embedding(torch.tensor([4, 7, 4]), table, sparse=True)
+    >>> gradients_of(rows.sum(), [table])[0].values().tolist()
+    [[2.0, 2.0], [1.0, 1.0]]
+    """
+    found = torch.autograd.grad(loss, parameters)
+    return [gradient.coalesce() if gradient.is_sparse else gradient for gradient in found]
+
+
+def values_of(gradient: Tensor) -> Tensor:
+    """The numbers of a gradient, of a sparse one those that it holds."""
+    return gradient.values() if gradient.is_sparse else gradient
+
+
+def clip(gradients: Sequence[Tensor], longest: float) -> float:
     """Scale all gradients together so that their joint length is at most `longest` (0: no limit); returns the length.
 
     Source: Pascanu, Mikolov and Bengio 2013.
     """
-    length = float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients))))
+    values = [values_of(gradient) for gradient in gradients]
+    length = float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(values))))
     if 0 < longest < length:
-        torch._foreach_mul_(gradients, longest / length)
+        torch._foreach_mul_(values, longest / length)
     return length

@@ -23,6 +23,10 @@ FEW = 1000
 """Below so many units (letters, bytes) each is seen often and needs little room; above (words, Chinese) they share."""
 
 
+MANY = 20_000
+"""From so many units on, scoring each of them at every prediction costs more than all the rest of the network."""
+
+
 @dataclass(frozen=True)
 class Facts:
     """What the choice depends on."""
@@ -45,7 +49,7 @@ def choose(settings: Settings, facts: Facts, size: str | None = None) -> tuple[S
         layers=model.layers or shape["layers"],
         hidden=hidden,
         embedding=embedding,
-        tied=_or(model.tied, not (fine or facts.by_heart)),
+        head=_head(facts, fine) if model.head == "auto" else model.head,
     )
     training = _by_heart(settings.training, model, facts) if facts.by_heart else _at_length(settings.training, fine)
     silenced = 0.0 if facts.by_heart else _dropout(_epochs(training, model, facts))
@@ -53,6 +57,13 @@ def choose(settings: Settings, facts: Facts, size: str | None = None) -> tuple[S
     why = "learned by heart" if facts.by_heart else f"{facts.predictions:,} {facts.unit} to learn from"
     said = f"{model.layers} x {hidden} {model.cell.upper()}, {facts.vocabulary:,} {facts.unit} known: {why}"
     return replace(settings, model=model, training=training), said
+
+
+def _head(facts: Facts, fine: bool) -> str:
+    """The output layer for a vocabulary."""
+    if fine or facts.by_heart:
+        return "full"
+    return "adaptive" if facts.vocabulary >= MANY else "tied"
 
 
 def _at_length(training: TrainingConfig, fine: bool) -> TrainingConfig:

@@ -120,6 +120,15 @@ class Windows:
         return inputs.astype(np.int64), self._stream[targets, None].astype(np.int64)
 
 
+def frequencies(stories: Sequence[Ids], end: int) -> NDArray[np.int64]:
+    """How often each id 0 .. `end` occurs, one end mark a story: shape (end+1,).
+
+    >>> frequencies([np.array([0, 2, 0], np.int32), np.array([2], np.int32)], end=3).tolist()
+    [2, 0, 2, 2]
+    """
+    return np.bincount(join(stories, end), minlength=end + 1)
+
+
 @dataclass(frozen=True)
 class Ceiling:
     """The best any look-up of the last `window` units can do on a text: `right` of `total` predictions."""

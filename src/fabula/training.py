@@ -26,10 +26,10 @@ from fabula.errors import DivergedError
 from fabula.evaluation import Measure
 from fabula.events import Began, Evaluated, Finished, Listener, Stepped
 from fabula.model import LanguageModel
-from fabula.optimizers import OPTIMIZERS, clip
+from fabula.optimizers import OPTIMIZERS, clip, gradients_of
 from fabula.pretrained import initial_embedding
 from fabula.run import Run, arrays
-from fabula.streams import Feed, Lanes, Windows
+from fabula.streams import Feed, Lanes, Windows, frequencies
 
 CHECK_TOKENS = 32_768
 """Held-out units measured on the way; all of them are measured at the end."""
@@ -116,6 +116,8 @@ def _assemble(out: Path, settings: Settings, corpus: Corpus, listeners: Sequence
         feed = Lanes(streams, end, batch=training.batch, length=training.length, seed=training.seed)
     shape, start, said = initial_embedding(settings, corpus)
     model = LanguageModel(shape, corpus.tokenizer.size, torch.Generator().manual_seed(training.seed))
+    if shape.head == "adaptive":
+        model.set_counts(frequencies(streams, end))
     if start is not None:
         model.set_embedding(start, frozen=training.freeze_vectors)
     learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -184,7 +186,7 @@ def _learn(run: Run) -> str:
         with precision.autocast(run.precision):
             nats, hits, state = model.loss(inputs, targets, state, noise)
         mean = nats.mean()
-        gradients = list(torch.autograd.grad(mean, parameters))
+        gradients = gradients_of(mean, parameters)
         loss, length, lr = mean.item(), clip(gradients, training.clip), _rate(training, run.progress)
         if not (math.isfinite(loss) and math.isfinite(length)):
             raise DivergedError(

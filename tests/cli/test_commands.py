@@ -37,7 +37,7 @@ def model(tmp_path_factory: pytest.TempPathFactory, fable: Path) -> Path:
 def test_the_folder_is_the_one_of_the_design(model: Path) -> None:
     assert {path.name for path in model.iterdir()} == {
         "config.json", "tokenizer.json", "model.safetensors", "training.toml", "metrics.jsonl", "samples.jsonl",
-        "README.md", "manifest.json",
+        "README.md", "report.html", "manifest.json",
     }  # fmt: skip
     for name in ("metrics.jsonl", "samples.jsonl"):
         assert all(json.loads(line) for line in (model / name).read_text(encoding="utf-8").splitlines())

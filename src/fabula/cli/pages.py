@@ -32,11 +32,24 @@ Measure how well a model foresees a text.
 
     fabula evaluate tales-model kept-aside.txt
     fabula evaluate tales-model kept-aside.txt --json""",
+    "report": """\
+Write the page of a training anew: curves, the stories told on the way, what was chosen and why.
+
+    fabula report tales-model
+    fabula report tales-model --lang zh -o tales.html""",
     "inspect": """\
 Look at texts before learning from them: encoding, language, stories, copies, what to hope for.
 
     fabula inspect my-stories/
     fabula inspect tales.txt --json""",
+    "lesson": """\
+The article LSTM by Example, runnable: its experiment, its stories, its tips, and a page that shows them.
+
+    fabula lesson
+    fabula lesson --layers 2 --seed 7
+    fabula lesson --text my.txt --window 4 --iterations 20000
+    fabula lesson --tip window --seeds 3
+    fabula lesson --tip optimizer --lang zh""",
     "doctor": """\
 Say what is installed, what this machine can do, and what is missing.
 

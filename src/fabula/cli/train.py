@@ -76,6 +76,7 @@ def train(
     """
     from fabula import api  # noqa: PLC0415
     from fabula.narration import Journal, Narrator  # noqa: PLC0415
+    from fabula.report import Reporter  # noqa: PLC0415
     from fabula.trackers import tracker  # noqa: PLC0415
 
     flags = {
@@ -85,11 +86,11 @@ def train(
     }
     tracking = [tracker(report_to)] if report_to else []
     display = Display(quiet=quiet)
-    with display:
+    with display, Reporter() as reporter:
         outcome = api.train(
             texts(paths), out, size=size, held_out=held_out, force=force, resume=resume, begun=cli.BEGUN,
             settings=layered(flags, set_, config),
-            listeners=[Journal(), display, Narrator(show=display.tell, prompt=prompt), *tracking],
+            listeners=[Journal(), display, Narrator(show=display.tell, prompt=prompt), *tracking, reporter],
         )  # fmt: skip
     if json:
         print_json(outcome.to_json())

@@ -1,0 +1,88 @@
+"""The network at work: steps, readings and judgements, state in and out; knows no graph from inside.
+
+Legend: B batch, T time, K judged moments, N rows, E embedding width, H hidden units, G gates, V vocabulary.
+Rows never mix in the graph, so a story's numbers are the same bits alone and beside others, step by step and at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fabula.config import ModelConfig
+from fabula.engine.graph import KINDS, Floats, Weights, build
+from fabula.engine.weights import check_values, check_weights
+
+Integers = NDArray[np.integer[Any]]
+State = tuple[Floats, ...]
+"""What the network remembers, lowest layer first, each (B, H): lstm (h0, c0, h1, c1, ...), gru (h0, h1, ...)."""
+
+_NUMBERS = 1 << 23
+"""Intermediate numbers computed at once (32 MB), whatever the vocabulary and the length of the text."""
+
+
+class Engine:
+    """A network that runs on onnxruntime, on the CPU; made in milliseconds, and of any size.
+
+    `weights` are arrays by torch's names, shapes and gate orders; they are kept, not changed.
+    Errors: FolderError for weights that do not fit the settings or are not finite.
+    """
+
+    def __init__(self, config: ModelConfig, vocabulary: int, weights: Weights, *, threads: int | None = None) -> None:
+        check_weights(config, vocabulary, {name: (str(array.dtype), array.shape) for name, array in weights.items()})
+        check_values(weights)
+        kind = KINDS[config.cell]
+        self._hidden, self._vocabulary = config.hidden or 0, vocabulary
+        self._gates = self._hidden * kind.gates
+        self._memories = [f"{layer}.{slot}" for layer in range(config.layers or 0) for slot in kind.slots]
+        self._news = [f"{name}.new" for name in self._memories]
+        self._graph = build(config, vocabulary, weights)  # kept, for the session reads the weights where they lie
+        self._session = self._graph.session(threads or self._graph.threads())
+
+    def initial_state(self, batch: int) -> State:
+        """The state before the first unit: zeros."""
+        return tuple(np.zeros((batch, self._hidden), np.float32) for _ in self._memories)
+
+    def read(self, ids: Integers, state: State) -> State:
+        """Take in some units without a word on what comes next: ids (B, T) -> the new state."""
+        for span in _spans(ids, self._gates):
+            _, state = self._run(ids[:, span], state, 0)
+        return state
+
+    def step(self, ids: Integers, state: State) -> tuple[Floats, State]:
+        """Take in one unit each and say what comes next: ids (B,) -> log-probabilities (B, V) and the new state."""
+        return self._run(ids[:, None], state, 1)
+
+    def score(self, ids: Integers, targets: Integers, state: State) -> tuple[Floats, NDArray[np.bool_], State]:
+        """Judge the last K moments: ids (B, T), targets (B, K) -> nats (B, K), hits (B, K), state.
+
+        A hit is a target that was the likeliest unit.
+        """
+        lead = ids.shape[1] - targets.shape[1]
+        state, judged = self.read(ids[:, :lead], state), ids[:, lead:]
+        nats, hits = np.empty(targets.shape, np.float32), np.empty(targets.shape, np.bool_)
+        for span in _spans(judged, max(self._vocabulary, self._gates)):
+            part = judged[:, span]
+            found, state = self._run(part, state, part.shape[1])  # (T*B, V)
+            wanted = targets[:, span].T.reshape(-1)  # (T*B,)
+            shape = part.shape[::-1]  # (T, B)
+            nats[:, span] = -found[np.arange(len(wanted)), wanted].reshape(shape).T
+            hits[:, span] = (found.argmax(axis=1) == wanted).reshape(shape).T
+        return nats, hits, state
+
+    def _run(self, ids: Integers, state: State, judged: int) -> tuple[Floats, State]:
+        """ids (B, T) -> log-probabilities (K*B, V) of the last `judged` moments, time-first, and the new state."""
+        feed: dict[str, NDArray[Any]] = {"ids": np.ascontiguousarray(ids.T, np.int64)}  # (T, B)
+        feed["from"] = np.array([ids.shape[1] - judged], np.int64)
+        feed |= {name: array[None] for name, array in zip(self._memories, state, strict=True)}  # (B, H) -> (1, B, H)
+        found, *news = cast("list[Floats]", self._session.run(["log_probabilities", *self._news], feed))
+        return found, tuple(new[0] for new in news)  # (1, B, H) -> (B, H)
+
+
+def _spans(ids: Integers, width: int) -> Iterator[slice]:
+    """Parts of the time of ids (B, T) so short that `width` numbers for each unit fit in bounded memory."""
+    length = max(1, _NUMBERS // (ids.shape[0] * width))
+    return (slice(start, start + length) for start in range(0, ids.shape[1], length))
