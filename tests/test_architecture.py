@@ -16,7 +16,7 @@ LAYERS = [
     {"endings", "engine", "streams", "cells", "heads", "optimizers", "precision", "lesson"},
     {"evaluation", "model"},
     {"corpus", "folder", "recipe", "card"},
-    {"events", "pretrained", "storyteller"},
+    {"events", "pretrained", "storyteller", "baseline"},
     {"run"},
     {"checkpoints"},
     {"training"},
@@ -30,7 +30,7 @@ LAYERS = [
 
 WITHOUT_TORCH = {
     "errors", "version", "config", "pages", "text", "tokens", "vectors", "sampling", "clusters", "endings", "novelty",
-    "ngram", "engine", "streams", "evaluation", "corpus",
+    "ngram", "baseline", "engine", "streams", "evaluation", "corpus",
     "folder", "recipe", "card", "events", "storyteller", "narration", "report", "api", "__init__",
 }  # fmt: skip
 

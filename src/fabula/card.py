@@ -17,6 +17,8 @@ def write_card(about: Mapping[str, Any], settings: Settings) -> str:
         if held_out
         else "none: the whole text was learned, nothing was kept aside"
     )
+    beside = about["baseline_bits_per_byte"]
+    baseline = f"{beside:.3f} bits per byte on the same text" if beside else "-"
     memory = f"the last {model.window} units" if model.window else "without limit (the state is carried)"
     return f"""# {about["name"]}
 
@@ -29,6 +31,7 @@ A small recurrent language model trained with fabula on one person's choice of t
 | remembers | {memory} |
 | learned from | {text["words"]:,} words in {text["stories"]:,} {"story" if text["stories"] == 1 else "stories"} |
 | held-out | {figure} |
+| an n-gram model of the same units | {baseline} |
 | accuracy on the text it learned | {about["train_accuracy"]:.1%} |
 
 Write with it:

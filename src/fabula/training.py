@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from fabula import card, checkpoints, folder, precision, recipe
+from fabula.baseline import Baseline
 from fabula.config import Settings, TrainingConfig
 from fabula.corpus import Corpus
 from fabula.errors import DivergedError
@@ -44,6 +45,8 @@ class Outcome:
     steps: int
     train_accuracy: float
     held_out: Measure | None
+    baseline: float | None
+    """Bits per byte that an n-gram model of the same units needs for the held-out stories."""
     stopped: str
     """time, steps, epochs, learned (by heart), early (no more gain), or interrupted."""
 
@@ -55,6 +58,7 @@ class Outcome:
             "steps": self.steps,
             "train_accuracy": round(self.train_accuracy, 5),
             "held_out_bits_per_byte": round(self.held_out.bits_per_byte, 5) if self.held_out else None,
+            "baseline_bits_per_byte": round(self.baseline, 5) if self.baseline else None,
             "stopped": self.stopped,
         }
 
@@ -158,18 +162,19 @@ def _carry_out(run: Run) -> Outcome:
         )
     )
     run.saved_at = run.evaluated_at = run.seconds
+    baseline = Baseline(run.corpus)
     with _processor(run.settings.training.threads or _cores()):
         try:
             with _interruptible(run):
                 stopped = _learn(run)
         except DivergedError:
             if run.best_weights:
-                _write(run, "diverged")
+                _write(run, "diverged", baseline)
             raise
         every = run.settings.training.checkpoint_every
         if stopped == "interrupted" or (every and run.seconds >= every):
             checkpoints.save(run)
-        return _write(run, stopped)
+        return _write(run, stopped, baseline)
 
 
 # --- the loop ------------------------------------------------------------------------------------------------------
@@ -310,7 +315,7 @@ def _evaluate(run: Run, lr: float) -> str:
     return ending
 
 
-def _write(run: Run, stopped: str) -> Outcome:
+def _write(run: Run, stopped: str, baseline: Baseline) -> Outcome:
     """Measure the best weights on all held-out stories and write the model folder."""
     if run.best_weights:
         run.model.load_state_dict(run.best_weights)
@@ -319,6 +324,8 @@ def _write(run: Run, stopped: str) -> Outcome:
     if run.corpus.by_heart:
         right, total, _ = run.known()
         accuracy = right / total
+    limit = run.settings.training.time
+    beside = baseline.bits_per_byte(None if limit is None else max(0.0, limit - run.seconds))
     about = {
         "name": run.out.resolve().name,
         "unit": run.corpus.tokenizer.unit,
@@ -328,6 +335,7 @@ def _write(run: Run, stopped: str) -> Outcome:
         "by_heart": run.corpus.by_heart,
         "train_accuracy": accuracy,
         "held_out": held_out.to_json() if held_out else None,
+        "baseline_bits_per_byte": beside,
         "parameters": run.parameters,
     }
     weights = arrays(run.model.state_dict())
@@ -341,8 +349,9 @@ def _write(run: Run, stopped: str) -> Outcome:
     )
     run.say(Finished(step=run.step, weights=weights))
     return Outcome(
-        folder=run.out, seconds=run.seconds, steps=run.step, train_accuracy=accuracy, held_out=held_out, stopped=stopped
-    )
+        folder=run.out, seconds=run.seconds, steps=run.step, train_accuracy=accuracy, held_out=held_out,
+        baseline=beside, stopped=stopped,
+    )  # fmt: skip
 
 
 @contextmanager

@@ -26,7 +26,15 @@ def model(tmp_path_factory: pytest.TempPathFactory, fable: Path) -> Path:
     done = fabula("train", str(fable), "-o", str(out), "--set", "training.threads=1", "--json")
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
-    assert set(answer) == {"folder", "seconds", "steps", "train_accuracy", "held_out_bits_per_byte", "stopped"}
+    assert set(answer) == {
+        "folder",
+        "seconds",
+        "steps",
+        "train_accuracy",
+        "held_out_bits_per_byte",
+        "baseline_bits_per_byte",
+        "stopped",
+    }
     assert answer["train_accuracy"] == 1.0
     assert answer["held_out_bits_per_byte"] is None
     assert "known by heart" in done.stderr

@@ -77,6 +77,10 @@ class Display:
             f"{outcome.train_accuracy:.1%} of its own text known by heart; nothing was held out to judge it by"
         )  # fmt: skip
         self._say(f"{outcome.stopped}: {outcome.steps:,} steps in {outcome.seconds:.1f} s, {figure}", "bold")
+        if held_out and outcome.baseline:
+            gain = outcome.baseline - held_out.bits_per_byte
+            verdict = f"beaten by {gain:.3f}" if gain > 0 else f"not beaten: better by {-gain:.3f}; give it more time"
+            self._say(f"an n-gram model of the same units: {outcome.baseline:.3f}, {verdict}", "bold")
         name = str(outcome.folder)
         if outcome.stopped == "interrupted":
             self._say(f"saved; go on with: fabula train --resume {name}", "bold")
