@@ -26,6 +26,10 @@ BLOCK = 1 << 18
 """Numbers updated together: few enough to stay in the processor's cache through all the lines of an update."""
 
 
+SHARES = 2
+"""Parts that such a product is cut into: what takes time is to read the matrix, and two cores read twice as fast."""
+
+
 class Weight:
     """A matrix that learns, and what the optimiser remembers of each of its numbers."""
 
@@ -129,6 +133,19 @@ Rule = RMSProp | Adam | SGD
 RULES: dict[str, Callable[[float], Rule]] = {"rmsprop": RMSProp, "adam": Adam, "sgd": SGD}
 
 
+def forth(rows: Tensor, matrix: Tensor) -> Tensor:
+    """A few rows times a large matrix: (n, a) @ (a, b) -> (n, b)."""
+    parts = matrix.unflatten(1, (SHARES, -1)).transpose(0, 1)  # (S, a, b/S)
+    return torch.bmm(rows.expand(SHARES, -1, -1), parts).transpose(0, 1).flatten(1)
+
+
+def back(rows: Tensor, matrix: Tensor) -> Tensor:
+    """A few rows times the same matrix transposed, the way back: (n, b) @ (a, b)ᵀ -> (n, a)."""
+    shares = SHARES if len(matrix) % SHARES == 0 else 1
+    parts = matrix.unflatten(0, (shares, -1)).transpose(1, 2)  # (S, b, a/S)
+    return torch.bmm(rows.expand(shares, -1, -1), parts).transpose(0, 1).flatten(1)
+
+
 class Moment(NamedTuple):
     """What one word did in one layer, every part (H,): kept for the way back, and for looking inside."""
 
@@ -163,9 +180,9 @@ class Layer:
         """Read W words (W, I) one after the other, from a state or from nothing."""
         h, c = last or (None, None)
         moments = []
-        for z in torch.addmm(self.bias, words, self.from_word):  # z = x U + b   (4H,)
+        for z in forth(words, self.from_word) + self.bias:  # z = x U + b   (4H,)
             if h is not None:
-                z = torch.addmv(z, self.from_last.t(), h)  # noqa: PLW2901 - z = x U + h R + b
+                z = z + forth(h[None], self.from_last)[0]  # noqa: PLW2901 - z = x U + h R + b
             i, f, o = z[: 3 * len(z) // 4].sigmoid().chunk(3)  # i = σ(zᵢ)   f = σ(z_f)   o = σ(zₒ)
             g = z[3 * len(z) // 4 :].tanh()  # g = tanh(z_g)
             before = c
@@ -182,8 +199,9 @@ class Layer:
         for t in reversed(range(len(moments))):
             i, f, o, g, before, _, squashed, _ = moments[t]
             dh = dhs[t]
-            if dz is not None:  # what the next word's gates read of this h: dh = dh + R dz
-                dh = torch.mv(self.from_last, dz) if dh is None else torch.addmv(dh, self.from_last, dz)
+            if dz is not None:  # what the next word's gates read of this h: dh = dh + dz Rᵀ
+                heard = back(dz[None], self.from_last)[0]
+                dh = heard if dh is None else dh + heard
             assert dh is not None
             down = dh * o * (1 - squashed * squashed)  # h = o * tanh(c), and tanh' = 1 - tanh²
             dc = down if dc is None else down + dc  # ... and what the next word's c kept of this one
@@ -276,7 +294,7 @@ class Network:
             layer, moments, words = self.layers[number], reading.moments[number], reading.words[number]
             dz = layer.backward(moments, dhs)
             if number or self.learned:
-                dhs = list(torch.mm(dz, layer.from_word.t()))  # dx = dz Uᵀ   (W, I)
+                dhs = list(back(dz, layer.from_word))  # dx = dz Uᵀ   (W, I)
             layer.update(self.rule, words, moments, dz, state[number][0] if state else None)
         if self.learned:
             chosen = torch.zeros(len(ids), len(self.vectors.value))
