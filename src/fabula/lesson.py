@@ -22,7 +22,7 @@ from torch import Tensor
 State = list[tuple[Tensor, Tensor]]
 """For each layer what it hands on to the next word: h (H,) and c (H,)."""
 
-BLOCK = 1 << 18
+BLOCK = 1 << 19
 """Numbers updated together: few enough to stay in the processor's cache through all the lines of an update."""
 
 

@@ -171,13 +171,16 @@ def run(
 
 @contextmanager
 def _threads(plan: Plan) -> Iterator[None]:
-    """One thread where matrices are so small that two would only wait for each other."""
+    """One thread where matrices are so small that two would only wait for each other; tiny numbers become zero."""
     before = torch.get_num_threads()
+    flushed = (torch.tensor(1e-40) * 0.5).item() == 0.0
     torch.set_num_threads(1 if plan.hidden < PARALLEL else before)
+    torch.set_flush_denormal(True)  # processors take many times longer for numbers near zero
     try:
         yield
     finally:
         torch.set_num_threads(before)
+        torch.set_flush_denormal(flushed)
 
 
 def _learn(taken: Run, listener: Listener | None) -> None:
