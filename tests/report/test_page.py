@@ -292,7 +292,8 @@ def test_a_page_of_a_running_training_renews_itself_and_keeps_the_place(
     report["name"] = "renewed"
     (tmp_path / "report.html").write_text(render(report), encoding="utf-8")
     page.clock.run_for(5100)
-    page.wait_for_function("document.title.includes('renewed')")
+    # Not `wait_for_function`: it evaluates a string in the page, which the page's own policy forbids.
+    page.locator("title", has_text="renewed").wait_for(state="attached")
     assert page.locator("#told").inner_text() == told
     assert page.locator("#stage").input_value() == "3"
     assert page.locator("html").get_attribute("lang") == "zh"
@@ -300,7 +301,7 @@ def test_a_page_of_a_running_training_renews_itself_and_keeps_the_place(
     report["state"].update(ended="time")
     (tmp_path / "report.html").write_text(render(report), encoding="utf-8")
     page.clock.run_for(5100)
-    page.wait_for_function("!document.getElementById('status')")
+    page.locator("#status").wait_for(state="detached")
     page.evaluate("window.still = true")
     page.clock.run_for(60_000)
     assert page.evaluate("window.still") is True
