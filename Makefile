@@ -1,5 +1,5 @@
 # The verbs of this project. A fresh machine needs only python3 (3.11 or later) with venv, and make.
-.PHONY: story test check fix bench clean
+.PHONY: story test check fix bench bench-short clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -34,7 +34,13 @@ bench: $(READY)
 	$(BIN)/python benchmarks/first_word.py
 	$(BIN)/python benchmarks/encodings.py
 	$(BIN)/python benchmarks/lesson.py
-	$(BIN)/python benchmarks/quality.py
+	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/quality.py --peers
+
+# Beside the peers, in about five minutes.
+bench-short: $(READY)
+	$(BIN)/python benchmarks/speed.py --rounds 1 --time 0
+	$(BIN)/python benchmarks/quality.py --peers --short
 
 clean:
 	rm -rf $(VENV) story dist build .pytest_cache .ruff_cache .hypothesis

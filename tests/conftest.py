@@ -1,6 +1,11 @@
-"""What all tests share: where the real texts lie, when they do."""
+"""What all tests share: where the real texts lie, and a browser to look at pages with, when there is one."""
 
+import shutil
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,3 +24,70 @@ def shared_data() -> Path:
 def fable() -> Path:
     """The fable that comes with the package."""
     return Path(__file__).resolve().parents[1] / "src" / "fabula" / "data" / "belling_the_cat.txt"
+
+
+class Blocks(HTMLParser):
+    """The tags of a page and what stands in its scripts."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: dict[str | None, str] = {}
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        tag, attributes = self.tags[-1] if self.tags else ("", {})
+        if tag == "script":
+            self.scripts[attributes.get("id")] = self.scripts.get(attributes.get("id"), "") + data
+
+
+@pytest.fixture(scope="session")
+def blocks() -> Callable[[str], Blocks]:
+    """Reads a page without a browser."""
+    return Blocks
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="no playwright here")
+    program = shutil.which("chromium")
+    if program is None:
+        pytest.skip("no chromium here")
+    quiet = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+    quiet += ["--disable-component-update", "--disable-sync"]
+    with playwright.sync_playwright() as player:
+        browser = player.chromium.launch(executable_path=program, args=quiet)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def opened(chromium: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """Opens a page from the file `page.html`; afterwards no error, dialog or request may have come."""
+    complaints: list[str] = []
+    pages = []
+
+    def open_page(text: str, width: int = 1100, now: float | None = None, **options: Any) -> Any:
+        (tmp_path / "page.html").write_text(text, encoding="utf-8")
+        page = chromium.new_page(viewport={"width": width, "height": 900}, **options)
+        pages.append(page)
+        page.set_default_timeout(5000)
+        page.on(
+            "console", lambda message: complaints.append(message.text) if message.type in {"error", "warning"} else 0
+        )
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("dialog", lambda dialog: (complaints.append(dialog.message), dialog.dismiss()))
+        page.on("request", lambda asked: complaints.append(asked.url) if not asked.url.startswith("file:") else 0)
+        if now is not None:
+            page.clock.install(time=datetime.fromtimestamp(now, UTC))
+        page.goto((tmp_path / "page.html").as_uri())
+        return page
+
+    yield open_page
+    for page in pages:
+        page.close()
+    assert complaints == []

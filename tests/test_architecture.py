@@ -14,9 +14,10 @@ LAYERS = [
     {"config", "pages"},
     {"text", "tokens", "vectors", "sampling", "novelty", "ngram", "clusters"},
     {"endings", "engine", "streams", "cells", "heads", "optimizers", "precision", "lesson"},
-    {"evaluation", "model"},
-    {"corpus", "folder", "recipe", "card"},
-    {"events", "pretrained", "storyteller", "baseline"},
+    {"evaluation", "model", "mixture", "footprint"},
+    {"adaptation", "corpus", "folder", "recipe", "card"},
+    {"events", "pretrained", "inheritance", "storyteller", "baseline", "dynamic"},
+    {"tuning"},
     {"run"},
     {"checkpoints"},
     {"training"},
@@ -30,8 +31,8 @@ LAYERS = [
 
 WITHOUT_TORCH = {
     "errors", "version", "config", "pages", "text", "tokens", "vectors", "sampling", "clusters", "endings", "novelty",
-    "ngram", "baseline", "engine", "streams", "evaluation", "corpus",
-    "folder", "recipe", "card", "events", "storyteller", "narration", "report", "api", "__init__",
+    "ngram", "mixture", "adaptation", "baseline", "engine", "footprint", "streams", "evaluation", "corpus",
+    "folder", "recipe", "card", "events", "inheritance", "storyteller", "narration", "report", "api", "__init__",
 }  # fmt: skip
 
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}

@@ -187,6 +187,26 @@ def test_bounded_memory_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all((a == b).all() for a, b in zip(whole[2], parts[2], strict=True))
 
 
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+@pytest.mark.parametrize("layers", [1, 2])
+def test_hidden_states_are_those_of_the_last_layer(cell: str, layers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    config, weights = network(cell, layers)
+    engine, ids = Engine(config, V, weights), np.random.default_rng(5).integers(0, V, (3, 20))
+    state, memories = engine.initial_state(3), 2 if cell == "lstm" else 1
+    whole, final = engine.hidden(ids, state)
+    monkeypatch.setattr(network_room, "_NUMBERS", 600)
+    parts, again = engine.hidden(ids, state)
+    assert whole.shape == (3, 20, H)
+    assert (whole == parts).all()
+    for moment in range(20):
+        _, state = engine.step(ids[:, moment], state)
+        assert (whole[:, moment] == state[(layers - 1) * memories]).all()
+    assert all((a == b).all() and (a == c).all() for a, b, c in zip(state, final, again, strict=True))
+    nothing, kept = engine.hidden(ids[:, :0], state)
+    assert nothing.shape == (3, 0, H)
+    assert kept is state
+
+
 def test_threads_are_as_many_as_there_is_work_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(graph, "_cores", lambda: 6)
     for hidden, threads in ((8, 1), (256, 2), (512, 5), (1024, 6)):  # 4 H (H + E) weights, about

@@ -199,3 +199,48 @@ def test_nothing_to_measure_is_said(counts: Counts) -> None:
     told = [] if counts.bytes else stories(0)
     with pytest.raises(TextError, match="expected a text to measure"):
         measure(Counting(), told, END, counts)
+
+
+@pytest.mark.parametrize("total", [10, 2049, 5000])
+def test_each_cost_stands_at_its_place(total: int) -> None:
+    told, scorer = stories(total // 3, 0, total - total // 3 - 3), Counting()
+    units = [END, *(unit for story in told for unit in (*story.tolist(), END))]
+    nats, _, _ = scorer.score(np.array([units[:-1]]), np.array([units[1:]]), scorer.initial_state(1))
+    assert measure(Counting(), told, END, COUNTS).costs == pytest.approx(nats[0], rel=1e-4)
+
+
+def test_each_cost_of_windows_stands_at_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = measure(Counting(), stories(5, 0, 9), END, COUNTS, window=3).costs
+    monkeypatch.setattr(evaluation, "_SPANS", 12)
+    assert (measure(Counting(), stories(5, 0, 9), END, COUNTS, window=3).costs == whole).all()
+    parts = [measure(Counting(), [story], END, COUNTS, window=3).costs for story in stories(5, 0, 9)]
+    assert (whole == np.concatenate(parts)).all()
+
+
+def test_segments_are_the_stories_in_order() -> None:
+    told = stories(5, 0, 3)
+    units = [END, *(unit for story in told for unit in (*story.tolist(), END))]
+    found = list(evaluation.segments(told, END, length=4))
+    assert [ids.shape for ids, _ in found] == [(1, 4), (1, 4), (1, 3)]
+    assert np.concatenate([ids[0] for ids, _ in found]).tolist() == units[:-1]
+    assert np.concatenate([targets[0] for _, targets in found]).tolist() == units[1:]
+    found = list(evaluation.segments(told, END, length=4, window=2))
+    assert [ids.shape for ids, _ in found] == [(4, 2), (4, 2), (3, 2)]
+    assert np.concatenate([targets[:, 0] for _, targets in found]).tolist() == units[1:]
+    assert found[1][0][2].tolist() == [END, END]  # the story without units
+    assert found[1][0][1].tolist() == told[0][3:].tolist()
+
+
+def test_help_is_counted_apart() -> None:
+    found = Measure(nats=math.log(2) * 300, tokens=150, bytes=100, chars=50, words=60, correct=30)
+    helped = found.with_help("cache", np.full(150, math.log(2)), {"size": 9}).with_help(
+        "mixture", np.full(150, 9e9), {}
+    )
+    written = helped.to_json()
+    assert {name: written[name] for name in found.to_json()} == found.to_json()
+    assert written["cache"] == {
+        "bits_per_byte": pytest.approx(1.5), "perplexity": pytest.approx(2.0),
+        "perplexity_per_word": pytest.approx(2**2.5), "size": 9,
+    }  # fmt: skip
+    assert written["mixture"]["perplexity"] is None
+    assert found.helped == {}

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from fabula.cells import CELLS
 from fabula.config import ModelConfig
 from fabula.model import LanguageModel, NumpyScorer
 from fabula.optimizers import AdamW, gradients_of
@@ -66,6 +67,107 @@ def test_noise_is_an_argument(model: LanguageModel) -> None:
     assert not torch.allclose(same[0], run(torch.Generator().manual_seed(5)))
     torch.testing.assert_close(run(None), run(None), rtol=0, atol=0)
     assert not torch.allclose(same[0], run(None))
+
+
+def seeded(seed: int = 4) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def shaped(**shares: float | str) -> LanguageModel:
+    """A network with these shares silenced and no others."""
+    return LanguageModel(dataclasses.replace(BASE, **{"dropout": 0.0, **shares}), 11, seeded(5))
+
+
+def test_dropout_stands_for_the_shares_that_are_not_given() -> None:
+    all_alike = {"dropout_input": 0.5, "dropout_hidden": 0.5, "dropout_output": 0.5}
+    one, two, other = shaped(dropout=0.5), shaped(**all_alike), shaped(dropout=0.5, dropout_hidden=0.0)
+    state = one.initial_state(3)
+    found = [model(IDS, state, seeded())[0] for model in (one, two, other)]
+    assert torch.equal(found[0], found[1])
+    assert not torch.allclose(found[0], found[2])
+
+
+def test_each_share_silences_its_own_place() -> None:
+    """Seen from the last layer: its output alone, its input alone, or what came before both."""
+    state = shaped().initial_state(3)
+    _, quiet, _ = shaped()(IDS, state)
+    dropped, plain, _ = shaped(dropout_output=0.5)(IDS, state, seeded())
+    assert torch.equal(plain, quiet)
+    assert ((dropped == 0) | (dropped == 2 * plain)).all()
+    silent = dropped == 0  # the same features at all moments of a sequence
+    assert 0 < silent.sum() < silent.numel()
+    assert (silent == silent[:, :1]).all()
+    assert not (silent == silent[:1]).all()
+    for place in ("dropout_input", "dropout_hidden"):
+        dropped, plain, _ = shaped(**{place: 0.5})(IDS, state, seeded())
+        assert torch.equal(dropped, plain)
+        assert not torch.allclose(plain, quiet)
+    single = LanguageModel(dataclasses.replace(BASE, layers=1, dropout=0.0, dropout_hidden=0.5), 11, seeded())
+    state = single.initial_state(3)
+    assert torch.equal(single(IDS, state, seeded())[0], single(IDS, state)[0])
+
+
+@pytest.mark.parametrize("head", ["full", "tied", "adaptive"])
+def test_silenced_words_are_rows_of_zeros(head: str) -> None:
+    """The same losses and gradients as with an embedding whose rows are zero or twice as long where it is read."""
+    model, plain = shaped(head=head, dropout_embedding=0.5), shaped(head=head)
+    weight = plain.embedding.get_parameter("weight")
+    kept = torch.empty(11, 1).bernoulli_(0.5, generator=seeded()) * 2
+    assert 0 < kept.count_nonzero() < 11
+    state = model.initial_state(3)
+    nats, _, _ = model.loss(IDS[:, :-1], IDS[:, 1:], state, seeded())
+    found = torch.autograd.grad(nats.mean(), list(model.parameters()))
+    read = torch.nn.functional.embedding
+    with pytest.MonkeyPatch.context() as patch:  # only what is read is silenced, not what the head compares with
+        patch.setattr("fabula.model.functional.embedding", lambda ids, weight, sparse: read(ids, weight * kept))
+        hidden, _, _ = plain(IDS[:, :-1], state)
+    nats_again, _ = plain.judge(hidden, IDS[:, 1:])
+    torch.testing.assert_close(nats, nats_again)
+    wanted = torch.autograd.grad(nats_again.mean(), [weight, *list(plain.parameters())[1:]])
+    for a, b in zip(found, wanted, strict=True):
+        torch.testing.assert_close(*(gradient.to_dense() if gradient.is_sparse else gradient for gradient in (a, b)))
+
+
+@pytest.mark.parametrize("cell", sorted(CELLS))
+def test_silenced_weights_are_zeros_between_moments(cell: str) -> None:
+    """A network whose weights were set to zero or twice their size by hand says the same; gradients pass the rest."""
+    model, plain = shaped(cell=cell, dropout_weight=0.5), shaped(cell=cell)
+    masks, noise = [], seeded()
+    for layer in plain.layers:
+        weight = layer.get_parameter("weight_hh")
+        masks.append(torch.empty(weight.shape).bernoulli_(0.5, generator=noise) * 2)
+        with torch.no_grad():
+            weight.mul_(masks[-1])
+    state = tuple(torch.full_like(memory, 0.3) for memory in model.initial_state(3))
+    (dropped, _, last), (wanted, _, last_wanted) = model(IDS, state, seeded()), plain(IDS, state)
+    for a, b in zip((dropped, *last), (wanted, *last_wanted), strict=True):
+        torch.testing.assert_close(a, b)
+    found = torch.autograd.grad(dropped.sum(), [layer.weight_hh for layer in model.layers])
+    by_hand = torch.autograd.grad(wanted.sum(), [layer.weight_hh for layer in plain.layers])
+    for gradient, masked, mask in zip(found, by_hand, masks, strict=True):
+        torch.testing.assert_close(gradient, masked * mask)
+    before = shaped(cell=cell).state_dict()
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("cell", sorted(CELLS))
+def test_gradients_under_all_noise_are_those_of_small_differences(cell: str) -> None:
+    shares = {"dropout": 0.3, "dropout_embedding": 0.2, "dropout_weight": 0.4}
+    model = shaped(cell=cell, **shares).double()
+    parameters = [*model.embedding.parameters(), *model.cells.parameters()]  # the head counts in 32 bits
+
+    def loss() -> torch.Tensor:
+        state = tuple(memory.double() for memory in model.initial_state(3))
+        return model(IDS, state, seeded())[0].square().sum()
+
+    for parameter, gradient in zip(parameters, torch.autograd.grad(loss(), parameters), strict=True):
+        direction = torch.empty_like(parameter).normal_(generator=seeded(7))
+        ends = []
+        for sign in (1e-5, -2e-5, 1e-5):  # there, beyond, and back
+            with torch.no_grad():
+                parameter.add_(direction, alpha=sign)
+                ends.append(loss().item())
+        assert (gradient * direction).sum().item() == pytest.approx((ends[0] - ends[1]) / 2e-5, rel=1e-5, abs=1e-8)
 
 
 def test_a_seed_gives_the_same_network() -> None:

@@ -19,6 +19,8 @@ from fabula.config import SamplingConfig, Settings, resolve
 from fabula.endings import BEYOND, Ending
 from fabula.engine import Engine, expected_shapes
 from fabula.errors import FolderError, TextError, UnknownSymbolError, UsageError
+from fabula.mixture import Mixture
+from fabula.ngram import fit
 from fabula.sampling import choose, filters
 from fabula.storyteller import PROMPT, Storyteller, load
 from fabula.text import count_words
@@ -398,3 +400,28 @@ def test_load_reads_a_folder_and_says_what_is_none(tmp_path: Path) -> None:
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "False"
     assert found.stderr == ""
+
+
+@pytest.mark.parametrize("window", [0, 3])
+def test_a_mixture_has_its_say_before_the_sampling(window: int) -> None:
+    """With next to no weight the network is silent: the n-gram model tells the one story it knows, again and again."""
+    resolved, weights = random_model(CHARS, window=window)
+    ids = CHARS.encode("one two three")
+    model = fit([ids, CHARS.encode("one two three")], CHARS.end, CHARS.size, 5)
+    teller = Storyteller(resolved, CHARS, weights, mixture=Mixture(model, 1e-6))
+    assert teller.write("one t", sampling=GREEDY).text == "wo three"
+    assert teller.write(words=6, sampling=GREEDY).text == "one two three\n\none two three"
+    alone = Storyteller(resolved, CHARS, weights)
+    nearly = Storyteller(resolved, CHARS, weights, mixture=Mixture(model, 1 - 1e-9))
+    assert nearly.write("one t", sampling=HOT).text == alone.write("one t", sampling=HOT).text
+
+
+def test_stories_of_a_mixture_are_the_same_side_by_side() -> None:
+    resolved, weights = random_model(CHARS)
+    model = fit([CHARS.encode("one two three")], CHARS.end, CHARS.size, 5)
+    teller = Storyteller(resolved, CHARS, weights, mixture=Mixture(model, 0.5))
+    together = teller.write_many(3, "one", words=5, sampling=HOT)
+    assert [told.text for told in together] == [
+        teller.write("one", words=5, sampling=HOT, story=n).text for n in range(3)
+    ]
+    assert len({told.text for told in together}) == 3

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -121,6 +122,75 @@ def test_every_shape_trains_and_writes(tales: Path, tmp_path: Path, model: dict)
     assert fabula.load(tmp_path / "out").write("A fox", words=5).text
 
 
+def trail(tales: Path, out: Path, **more: float) -> tuple[list[float], list[dict[str, np.ndarray]]]:
+    """Loss of every step and the weights measured after it."""
+    losses: list[float] = []
+    weights: list[dict[str, np.ndarray]] = []
+
+    def hear(event: Event) -> None:
+        if isinstance(event, Stepped):
+            losses.append(event.loss)
+        elif isinstance(event, Evaluated):
+            weights.append(event.weights())
+
+    plan = {"steps": 12, "evaluations": 12, "batch": 4, "lr": 0.01, "patience": 0, **more}
+    run(tales, out, (hear,), training=plan, model={"dropout": 0.2})
+    assert len(losses) == len(weights) == 12
+    return losses, weights
+
+
+def test_averages_are_measured_and_saved_and_learning_goes_on_without_them(tales: Path, tmp_path: Path) -> None:
+    """Step t of n counts t**4 - (t-1)**4 parts of n**4, which lags by a fifth of the steps; all else is the same."""
+    losses, raw = trail(tales, tmp_path / "raw")
+    losses_again, averaged = trail(tales, tmp_path / "averaged", averaging=0.2)
+    assert losses == losses_again
+    for number, found in enumerate(averaged, start=1):
+        parts = np.diff(np.arange(number + 1.0) ** 4) / number**4
+        for name, value in found.items():
+            wanted = sum(part * weights[name] for part, weights in zip(parts, raw, strict=False))
+            np.testing.assert_allclose(value, wanted, atol=1e-6)
+    saved = folder.read_model(tmp_path / "averaged").weights
+    assert any(all((saved[name] == value).all() for name, value in found.items()) for found in averaged)
+
+
+def test_a_run_stopped_before_it_was_measured_saves_its_averages(tales: Path, tmp_path: Path) -> None:
+    _, averaged = trail(tales, tmp_path / "measured", averaging=0.2)
+
+    def stop(event: Event) -> None:
+        if isinstance(event, Stepped) and event.step == 5:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    plan = {"steps": 12, "evaluations": 1, "batch": 4, "lr": 0.01, "averaging": 0.2}
+    stopped = run(tales, tmp_path / "out", (stop,), training=plan, model={"dropout": 0.2})
+    assert 5 <= stopped.steps <= 6
+    saved = folder.read_model(tmp_path / "out").weights
+    assert all((saved[name] == value).all() for name, value in averaged[stopped.steps - 1].items())
+    kept, _ = folder.read_checkpoint(tmp_path / "out")
+    assert kept
+    for name, value in saved.items():
+        assert (kept.tensors[f"average.{name}"] == value).all()
+        assert (kept.tensors[f"model.{name}"] != value).any()
+
+
+def test_penalties_are_squares_of_the_hidden_states_and_their_changes() -> None:
+    dropped, plain = torch.randn(2, 3, 5, 4, generator=torch.Generator().manual_seed(1))  # (B, T, H) each
+    config = TrainingConfig(penalty_activation=2.0, penalty_slope=3.0)
+    changes = plain.numpy()[:, 1:] - plain.numpy()[:, :-1]
+    wanted = 2 * (dropped.numpy() ** 2).mean() + 3 * (changes**2).mean()
+    assert float(training._penalty(config, dropped, plain)) == pytest.approx(wanted, rel=1e-6)
+    alone = training._penalty(config, dropped[:, :1], plain[:, :1])  # a step of one moment has no change
+    assert float(alone) == pytest.approx(2 * (dropped[:, :1].numpy() ** 2).mean(), rel=1e-6)
+    assert training._penalty(TrainingConfig(), dropped, plain) == 0
+
+
+@pytest.mark.parametrize("penalty", ["penalty_activation", "penalty_slope"])
+def test_a_penalty_steers_the_learning_and_is_not_in_the_loss(tales: Path, tmp_path: Path, penalty: str) -> None:
+    free, _ = trail(tales, tmp_path / "free")
+    held, _ = trail(tales, tmp_path / "held", **{penalty: 100.0})
+    assert held[0] == free[0]
+    assert held[-1] > free[-1]
+
+
 @pytest.mark.parametrize("unit", ["symbols", "words", "subwords", "chars", "bytes"])
 def test_every_unit_trains_and_writes(tales: Path, tmp_path: Path, unit: str) -> None:
     run(tales, tmp_path / "out", training={"steps": 6, "batch": 4}, text={"unit": unit})
@@ -146,10 +216,22 @@ def test_training_toml_repeats_the_run(tales: Path, tmp_path: Path) -> None:
     assert one == two
 
 
-@pytest.mark.parametrize("head", ["full", "adaptive"])
-def test_stopping_and_going_on_gives_the_same_weights(tales: Path, tmp_path: Path, head: str) -> None:
+ALL_NOISE = {"dropout": 0.2, "dropout_hidden": 0.1, "dropout_embedding": 0.1, "dropout_weight": 0.3}
+ALL_COSTS = {"penalty_activation": 2.0, "penalty_slope": 1.0, "averaging": 0.2}
+
+
+@pytest.mark.parametrize(
+    ("model", "more"),
+    [
+        ({"dropout": 0.2}, {}),
+        ({"dropout": 0.2, "head": "adaptive"}, {}),
+        ({"head": "adaptive", **ALL_NOISE}, ALL_COSTS),
+    ],
+    ids=["full", "adaptive", "all noise, averaged"],
+)
+def test_stopping_and_going_on_gives_the_same_weights(tales: Path, tmp_path: Path, model: dict, more: dict) -> None:
     """Stopped at step 17 of 40 and resumed: the same bits as a run that never stopped."""
-    plan, model = {"steps": 40, "batch": 4, "lr": 0.01}, {"dropout": 0.2, "head": head}
+    plan = {"steps": 40, "batch": 4, "lr": 0.01, **more}
     run(tales, tmp_path / "whole", training=plan, model=model)
 
     def stop(event: Event) -> None:

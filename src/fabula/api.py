@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import os
 import time as clock
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from fabula import config, folder
+import numpy as np
+from numpy.typing import NDArray
+
+from fabula import config, folder, inheritance
+from fabula.adaptation import Cache, Dynamic, recall
 from fabula.corpus import encode, prepare
+from fabula.engine import Engine
 from fabula.errors import FolderError, MissingExtraError, TextError, UsageError
 from fabula.evaluation import Measure, measure
 from fabula.events import Listener
-from fabula.storyteller import load
+from fabula.mixture import Mixture
 from fabula.text import read_library
 from fabula.tokens import from_json
 
@@ -33,6 +38,7 @@ def train(
     held_out: Paths = (),
     force: bool = False,
     resume: str | Path | None = None,
+    from_model: str | Path | None = None,
     settings: config.Layer | None = None,
     listeners: Sequence[Listener] = (),
     begun: float | None = None,
@@ -40,7 +46,8 @@ def train(
     """Train on files and folders and write a model folder (by default `NAME-model` beside you).
 
     `settings` holds what is not left to fabula: `{"training": {"time": 60}, "text": {"unit": "words"}}`.
-    `resume` names a folder whose training stopped before its end; `size` is tiny, small, medium or large.
+    `resume` names a folder whose training stopped before its end, `from_model` one whose model is to be started from;
+    `size` is tiny, small, medium or large.
 
     Errors: FabulaError and its children, each one line.
 
@@ -49,7 +56,8 @@ def train(
     begun = clock.perf_counter() if begun is None else begun
     if size is not None and size not in config.SIZES:
         raise UsageError(f"--size must be one of {', '.join(config.SIZES)}, got {size!r}")
-    given = config.merge(config.from_environment(), settings or {})
+    start = {"training": {"from_model": None if from_model is None else str(from_model)}}
+    given = config.merge(config.from_environment(), settings or {}, start)
     if resume is not None:
         return _resume(Path(resume), given, listeners, begun)
     chosen = config.resolve(given)
@@ -61,12 +69,23 @@ def train(
     if not text.paths:
         raise UsageError("expected a text to learn from: fabula train my-stories.txt")
     target = Path(out) if out is not None else default_folder(text.paths)
+    chosen, ancestor = replace(chosen, text=text), None
+    if chosen.training.from_model is not None:
+        ancestor = _ancestor(chosen.training.from_model, target, force=force)
+        chosen = inheritance.settle(ancestor, given, chosen, size)
     folder.check_claim(target, force=force)
-    corpus = prepare(text)
-    training = _training()
-    return training.train(
-        corpus, target, replace(chosen, text=text), size=size, force=force, listeners=listeners, begun=begun
+    corpus = inheritance.prepare_with(ancestor, chosen.text) if ancestor else prepare(chosen.text)
+    return _training().train(
+        corpus, target, chosen, size=size, force=force, ancestor=ancestor, listeners=listeners, begun=begun
     )
+
+
+def _ancestor(path: str, target: Path, *, force: bool) -> inheritance.Ancestor:
+    """The model to start from, read before its folder may be replaced, which only `force` allows."""
+    ancestor = inheritance.read_ancestor(path)
+    if not force and target.exists() and target.samefile(path):
+        raise UsageError(f"--from and -o are both {path!r}: name a new folder with -o, or replace the old by --force")
+    return ancestor
 
 
 def _resume(out: Path, given: config.Layer, listeners: Sequence[Listener], begun: float) -> Outcome:
@@ -74,7 +93,11 @@ def _resume(out: Path, given: config.Layer, listeners: Sequence[Listener], begun
     saved, skipped = folder.read_checkpoint(out)
     if saved is None:
         raise FolderError(f"{str(out)!r} has no checkpoint to go on from: fabula train makes a new model (-o, --force)")
-    settings = config.resolve(saved.state["settings"], given)
+    begun_with, settings = config.resolve(saved.state["settings"]), config.resolve(saved.state["settings"], given)
+    for name in ("from_model", "freeze", "layer_decay"):
+        if getattr(settings.training, name) != getattr(begun_with.training, name):
+            option = "--from" if name == "from_model" else f"training.{name}"
+            raise UsageError(f"--resume {str(out)!r} goes on as it was begun, got another {option}: leave one out")
     if "-" in settings.text.paths:
         raise UsageError(
             f"{str(out)!r} learned from standard input, which is gone: train from a file to be able to resume"
@@ -108,15 +131,47 @@ def _training() -> ModuleType:
     return training
 
 
-def evaluate(model: str | Path, paths: Paths, settings: config.Layer | None = None) -> Measure:
+def evaluate(
+    model: str | Path,
+    paths: Paths,
+    settings: config.Layer | None = None,
+    *,
+    mixture: Mixture | None = None,
+    cache: Cache | None = None,
+    dynamic: Dynamic | None = None,
+) -> Measure:
     """Measure a model on texts: bits per byte, perplexity, accuracy. Errors: FolderError, TextError.
 
-    Never imports torch.
+    What is asked for besides (`fabula.baseline.fit_again`, `fabula.adaptation`) is counted apart, each by itself, in
+    `helped`. Only `dynamic` imports torch; error: MissingExtraError without it.
     """
-    teller = load(model)
+    learn_on = _dynamic() if dynamic else None
+    read = folder.read_model(model)
+    shape, end, size = read.settings.model, read.tokenizer.end, read.tokenizer.size
     text = config.resolve(config.from_environment(), settings or {}).text
-    part = encode(read_library(_listed(paths), text).stories, teller.tokenizer)
-    return measure(teller.engine, part.streams, teller.tokenizer.end, part.counts, window=teller.settings.model.window)
+    part = encode(read_library(_listed(paths), text).stories, read.tokenizer)
+    engine, streams = Engine(shape, size, read.weights), part.streams
+    found = measure(engine, streams, end, part.counts, window=shape.window)
+    static = found.costs
+    if mixture:
+        found = found.with_help("mixture", mixture.costs(static, streams), {"weight": mixture.weight})
+    if cache:
+        found = found.with_help("cache", recall(engine, streams, end, static, cache, window=shape.window), vars(cache))
+    if dynamic and learn_on:
+        found = found.with_help("dynamic", learn_on(read, streams, dynamic), vars(dynamic))
+    return found
+
+
+def _dynamic() -> Callable[..., NDArray[np.float32]]:
+    """`fabula.dynamic.learn_on`, where there is torch."""
+    calm_threads()
+    try:
+        from fabula.dynamic import learn_on  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        if error.name and error.name.startswith("torch"):
+            raise MissingExtraError("dynamic evaluation", "train") from None
+        raise
+    return learn_on
 
 
 def default_folder(paths: Sequence[str | Path]) -> Path:

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import math
 import threading
+from dataclasses import dataclass, replace
+from pathlib import Path
 
-from fabula import ngram
-from fabula.corpus import Corpus
-from fabula.streams import join
+from fabula import config, mixture, ngram
+from fabula.corpus import Corpus, prepare
+from fabula.errors import FolderError, TextError, UsageError
+from fabula.evaluation import Costs, Measure
+from fabula.folder import read_model
+from fabula.mixture import Mixture
+from fabula.ngram import KneserNey
 
 ORDERS = {"chars": 8, "bytes": 8}
 """Units that an n-gram spans; 5 for units that are words or parts of words."""
@@ -16,29 +22,75 @@ MOST = 4_000_000
 """Units of training text up to which it is fitted: it takes about 60 bytes for each, and a second for a million."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Beside:
+    """What an n-gram model needs for the held-out stories, alone and mixed with the network; None where unknown."""
+
+    baseline_bits_per_byte: float | None = None
+    mixture_bits_per_byte: float | None = None
+    """Each half of the predictions judged with the weight that fits the other."""
+    mixture_weight: float | None = None
+    """The network's weight that fits all of them, for texts to come."""
+
+
 class Baseline:
     """Begins to fit at once, in a thread of its own."""
 
     def __init__(self, corpus: Corpus) -> None:
-        self._bits: float | None = None
+        self._costs: Costs | None = None
         self._corpus = corpus
         self._thread: threading.Thread | None = None
         if corpus.held_out and corpus.held_out.counts.bytes and corpus.train.tokens <= MOST:
             self._thread = threading.Thread(target=self._fit, name="baseline", daemon=True)
             self._thread.start()
 
-    def bits_per_byte(self, patience: float | None = None) -> float | None:
-        """Of the held-out stories; None without such, for a text too long, or when not ready after so many seconds."""
+    def beside(self, network: Measure | None, patience: float | None = None) -> Beside:
+        """Compare with what a network needs; nothing is known without held-out stories or after so many seconds."""
         if self._thread:
             self._thread.join(patience)
-        return self._bits
+        if network is None or self._costs is None:
+            return Beside()
+        bits = math.log(2) * network.bytes
+        return Beside(
+            baseline_bits_per_byte=float(self._costs.sum()) / bits,
+            mixture_bits_per_byte=mixture.cross_fitted(network.costs, self._costs) / bits,
+            mixture_weight=mixture.fit_weight(network.costs, self._costs),
+        )
 
     def _fit(self) -> None:
-        corpus, tokenizer = self._corpus, self._corpus.tokenizer
-        assert corpus.held_out
+        assert self._corpus.held_out
         try:
-            model = ngram.fit(corpus.train.streams, tokenizer.end, tokenizer.size, ORDERS.get(tokenizer.unit, 5))
-            nats = -model.log_probabilities(join(corpus.held_out.streams, tokenizer.end)[1:]).sum()
+            self._costs = mixture.costs(_fit(self._corpus), self._corpus.held_out.streams)
         except MemoryError:
             return
-        self._bits = float(nats) / math.log(2) / corpus.held_out.counts.bytes
+
+
+def fit_again(path: str | Path) -> Mixture:
+    """The mixture a model folder speaks of: its text is read once more, since the folder does not hold it.
+
+    Errors: FolderError without a weight to mix with, TextError when the text is gone or is not what was learned.
+    """
+    model, name = read_model(path), repr(str(path))
+    weight = model.about.get("mixture_weight")
+    if not isinstance(weight, float) or not 0 < weight < 1:
+        raise FolderError(f"{name} has no mixture: it takes held-out text and time to fit it, so train the model again")
+    try:
+        text = config.resolve(config.from_toml(Path(path) / "training.toml")).text
+    except UsageError:
+        raise FolderError(f"{name} has no training.toml that can be read: copy the model anew") from None
+    if "-" in text.paths:
+        raise TextError(f"{name} learned from standard input, which is gone: the mixture needs a file to read again")
+    if text.held_out_paths:  # all of the other paths was learned, and the held-out text is not needed
+        text = replace(text, held_out_paths=(), held_out=0.0)
+    try:
+        corpus = prepare(text, tokenizer=model.tokenizer)
+    except TextError as error:
+        raise TextError(f"cannot read again what {name} learned from: {error}") from None
+    if corpus.digest != model.about.get("digest"):
+        raise TextError(f"the text that {name} learned from has changed: bring it back, or leave the mixture out")
+    return Mixture(_fit(corpus), weight)
+
+
+def _fit(corpus: Corpus) -> KneserNey:
+    tokenizer = corpus.tokenizer
+    return ngram.fit(corpus.train.streams, tokenizer.end, tokenizer.size, ORDERS.get(tokenizer.unit, 5))

@@ -19,6 +19,15 @@ def write_card(about: Mapping[str, Any], settings: Settings) -> str:
     )
     beside = about["baseline_bits_per_byte"]
     baseline = f"{beside:.3f} bits per byte on the same text" if beside else "-"
+    mixed = about.get("mixture_bits_per_byte")
+    both = f"| both mixed, {about['mixture_weight']:.0%} network | {mixed:.3f} bits per byte |\n" if mixed else ""
+    before = about.get("old_held_out_bits_per_byte_before")
+    past = (
+        f"| held-out stories of the model it started from | {about['old_held_out_bits_per_byte']:.3f} bits per byte, "
+        f"{before:.3f} before |\n"
+        if before
+        else ""
+    )
     memory = f"the last {model.window} units" if model.window else "without limit (the state is carried)"
     return f"""# {about["name"]}
 
@@ -32,7 +41,7 @@ A small recurrent language model trained with fabula on one person's choice of t
 | learned from | {text["words"]:,} words in {text["stories"]:,} {"story" if text["stories"] == 1 else "stories"} |
 | held-out | {figure} |
 | an n-gram model of the same units | {baseline} |
-| accuracy on the text it learned | {about["train_accuracy"]:.1%} |
+{both}{past}| accuracy on the text it learned | {about["train_accuracy"]:.1%} |
 
 Write with it:
 

@@ -39,11 +39,12 @@ def setting(
     high: float | None = None,
     choices: tuple[str, ...] | None = None,
     duration: bool = False,
+    commas: bool = False,
 ) -> Any:
     """A dataclass field with its meaning and its bounds (both inclusive), the source of checks, help and docs."""
     return dataclasses.field(
         default=default,
-        metadata={"about": about, "low": low, "high": high, "choices": choices, "duration": duration},
+        metadata={"about": about, "low": low, "high": high, "choices": choices, "duration": duration, "commas": commas},
     )
 
 
@@ -95,6 +96,19 @@ class ModelConfig(Section):
         choices=("auto", *HEADS),
     )
     dropout: float | None = setting(None, "share of activations silenced while learning", low=0.0, high=0.9)
+    dropout_input: float | None = setting(
+        None, "share silenced of what enters the first layer; as dropout when not given", low=0.0, high=0.9
+    )
+    dropout_hidden: float | None = setting(
+        None, "share silenced of what goes from layer to layer; as dropout when not given", low=0.0, high=0.9
+    )
+    dropout_output: float | None = setting(
+        None, "share silenced of what leaves the last layer; as dropout when not given", low=0.0, high=0.9
+    )
+    dropout_embedding: float = setting(0.0, "share of the words silenced whole in each step", low=0.0, high=0.9)
+    dropout_weight: float = setting(
+        0.0, "share of the weights between moments silenced in each step (DropConnect)", low=0.0, high=0.9
+    )
     window: int = setting(0, "units seen before each prediction; 0 carries the state without limit", low=0, high=4096)
 
 
@@ -115,6 +129,15 @@ class TrainingConfig(Section):
     decay: str = setting("cosine", "how the learning rate falls afterwards", choices=("cosine", "linear", "none"))
     weight_decay: float = setting(0.0, "pull of the weights towards zero (AdamW)", low=0.0, high=10.0)
     clip: float = setting(1.0, "longest gradient allowed; 0 for no limit", low=0.0, high=10**6)
+    penalty_activation: float = setting(
+        0.0, "cost of the square of what leaves the last layer, after dropout (AR)", low=0.0, high=1000.0
+    )
+    penalty_slope: float = setting(
+        0.0, "cost of the square of its change between moments, before dropout (TAR)", low=0.0, high=1000.0
+    )
+    averaging: float = setting(
+        0.0, "weights measured and saved: averages that lag by this share of the steps; 0 for none", low=0.0, high=0.5
+    )
     batch: int | None = setting(None, "parallel lanes of text", low=1, high=65_536)
     length: int | None = setting(None, "units per lane between two updates", low=1, high=65_536)
     precision: str = setting("auto", "number format of the products", choices=("auto", "fp32", "bf16"))
@@ -126,6 +149,11 @@ class TrainingConfig(Section):
     )
     vectors: str | None = setting(None, "file of pretrained word vectors, or `train` for word2vec on this text")
     freeze_vectors: bool = setting(False, "keep the pretrained word vectors as they came")
+    from_model: str | None = setting(None, "folder of a model to start from")
+    freeze: tuple[str, ...] = setting(
+        (), "parts of the network to keep as they are: embedding, cells.0, ..., head", commas=True
+    )
+    layer_decay: float = setting(1.0, "rate of a layer as a share of that of the layer above", low=0.0, high=1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,6 +196,8 @@ def _checked(label: str, value: Any, hint: Any, rules: Mapping[str, Any]) -> Any
         raise UsageError(f"{label} must be given")
     kind = next(k for k in kinds if k is not NoneType)
     if kind is tuple:
+        if isinstance(value, str) and rules["commas"]:
+            value = [part.strip() for part in value.split(",") if part.strip()]
         if not (isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value)):
             raise UsageError(f"{label} must be a list of texts, got {value!r}")
         return tuple(value)

@@ -6,8 +6,8 @@ Legend: B lanes or rows, T time, N predictions, W window, V vocabulary.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 from fabula.errors import TextError
 
 Ids = NDArray[np.int32]
+Integers = NDArray[np.int64]
+Costs = NDArray[np.float32] | NDArray[np.float64]
+"""Nats of each prediction in the order of the stories, each story's end mark after its units: shape (N,)."""
 S = TypeVar("S")
 
 LANES = 64
@@ -61,8 +64,8 @@ class Counts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measure:
-    """What a measurement found.
+class Figures:
+    """What some predictions cost.
 
     The cost of the end marks is in the nats, but they have no bytes, characters or words: all figures lie on the safe
     side of those that leave the ends of the stories out.
@@ -75,8 +78,6 @@ class Measure:
     bytes: int
     chars: int
     words: int
-    correct: int
-    """Predictions whose likeliest unit was the right one."""
 
     @property
     def bits_per_byte(self) -> float:
@@ -98,12 +99,48 @@ class Measure:
         """Perplexity of a word, whatever the unit."""
         return _exp(self.nats / max(self.words, 1))
 
+
+@dataclass(frozen=True, kw_only=True)
+class Helped(Figures):
+    """The same predictions made with help that a network alone does not have, and so counted apart."""
+
+    how: Mapping[str, float]
+    """The numbers that the help was given with."""
+
+    def to_json(self) -> dict[str, float | None]:
+        """One of the objects that `fabula evaluate --json` prints inside its own."""
+        figures = {
+            "bits_per_byte": self.bits_per_byte,
+            "perplexity": _finite(self.perplexity),
+            "perplexity_per_word": _finite(self.perplexity_per_word),
+        }
+        return {**figures, **self.how}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure(Figures):
+    """What a measurement found."""
+
+    correct: int
+    """Predictions whose likeliest unit was the right one."""
+    costs: Costs = field(default_factory=lambda: np.empty(0, np.float32), repr=False, compare=False)
+    helped: Mapping[str, Helped] = field(default_factory=dict, hash=False)
+    """What was asked for besides, by name."""
+
     @property
     def accuracy(self) -> float:
         """Share of the predictions that were right."""
         return self.correct / self.tokens
 
-    def to_json(self) -> dict[str, float | int | None]:
+    def with_help(self, name: str, costs: Costs, how: Mapping[str, float]) -> Measure:
+        """The same measurement with what its predictions cost when they are helped."""
+        found = Helped(
+            nats=float(costs.sum(dtype=np.float64)), tokens=self.tokens, bytes=self.bytes, chars=self.chars,
+            words=self.words, how=how,
+        )  # fmt: skip
+        return replace(self, helped={**self.helped, name: found})
+
+    def to_json(self) -> dict[str, float | int | dict[str, float | None] | None]:
         """What `fabula evaluate --json` prints; a perplexity beyond all bounds is null."""
         return {
             "bits_per_byte": self.bits_per_byte,
@@ -113,6 +150,7 @@ class Measure:
             "accuracy": self.accuracy,
             "tokens": self.tokens,
             "bytes": self.bytes,
+            **{name: helped.to_json() for name, helped in self.helped.items()},
         }
 
 
@@ -129,17 +167,42 @@ def measure(scorer: Scorer[S], streams: Sequence[Ids], end: int, counts: Counts,
     if not streams or not counts.bytes:
         raise TextError("expected a text to measure on, but there is none: give a file that is not empty")
     nats, correct, tokens = 0.0, 0, sum(len(stream) + 1 for stream in streams)
+    costs = np.empty(tokens, np.float32)
     judged = _windows(scorer, streams, end, window) if window else _carried(scorer, streams, end)
-    for costs, hits in judged:
-        nats += float(costs.sum(dtype=np.float64))
+    for places, found, hits in judged:
+        nats += float(found.sum(dtype=np.float64))
         correct += int(hits.sum())
+        costs[places] = found
     return Measure(
-        nats=nats, tokens=tokens, correct=correct, bytes=counts.bytes, chars=counts.chars, words=counts.words
-    )
+        nats=nats, tokens=tokens, correct=correct, costs=costs, bytes=counts.bytes, chars=counts.chars,
+        words=counts.words,
+    )  # fmt: skip
 
 
-Judged = Iterator[tuple[NDArray[np.float32], NDArray[np.bool_]]]
-"""Nats and hits of some predictions; every prediction comes once."""
+def segments(streams: Sequence[Ids], end: int, *, length: int, window: int = 0) -> Iterator[tuple[Integers, Integers]]:
+    """All predictions in the order of the stories, `length` at a time: units to read and targets.
+
+    Without a window (1, T) each, of the one stream `end s1 end s2 ... end`, to be read with the state carried. With one
+    (B, W) and (B, 1), to be read from the zero state; end marks stand in place of what came before a story.
+    """
+    lead = np.full(window or 1, end, np.int32)
+    parts = [part for story in streams for part in (lead, story)]
+    stream = np.concatenate([*parts, lead[:1]]).astype(np.int64)
+    if not window:
+        for first in range(0, len(stream) - 1, length):
+            last = min(first + length, len(stream) - 1)
+            yield stream[None, first:last], stream[None, first + 1 : last + 1]
+        return
+    lengths = np.array([len(story) for story in streams])
+    starts = np.cumsum(lengths + window) - lengths
+    targets = np.concatenate([np.arange(s, s + n + 1) for s, n in zip(starts, lengths, strict=True)])  # (N,)
+    for first in range(0, len(targets), length):
+        some = targets[first : first + length, None]  # (B, 1)
+        yield stream[some + np.arange(-window, 0)], stream[some]
+
+
+Judged = Iterator[tuple[Integers, NDArray[np.float32], NDArray[np.bool_]]]
+"""Numbers of some predictions, their nats and hits, all of one shape; every prediction comes once."""
 
 
 def _carried(scorer: Scorer[S], streams: Sequence[Ids], end: int) -> Judged:
@@ -153,20 +216,21 @@ def _carried(scorer: Scorer[S], streams: Sequence[Ids], end: int) -> Judged:
         return
     # The first predictions have nothing before them to warm up with: they are judged on their own, from the zero state.
     yield from _judge(scorer, stream[None, : WARM_UP + 1], 0, end)
-    total -= WARM_UP
-    length = -(-total // lanes)
-    stream = np.append(stream, np.full(lanes * length - total, end))
+    length = -(-(total - WARM_UP) // lanes)
+    stream = np.append(stream, np.full(WARM_UP + lanes * length - total, end))
     starts = length * np.arange(lanes)[:, None]  # (B, 1)
     rows = stream[starts + np.arange(WARM_UP + length + 1)]  # (B, WARM_UP + T + 1)
-    done = 0
-    for nats, hits in _judge(scorer, rows, WARM_UP, end):
-        real = starts + np.arange(done, done + nats.shape[1]) < total  # the last lane may run out before the others
-        done += nats.shape[1]
-        yield nats[real], hits[real]
+    for moments, nats, hits in _judge(scorer, rows, WARM_UP, end):
+        places = starts + moments  # (B, T)
+        real = places < total  # the last lane may run out before the others
+        yield places[real], nats[real], hits[real]
 
 
-def _judge(scorer: Scorer[S], rows: NDArray[np.int64], warm_up: int, end: int) -> Judged:
-    """Judge all units of rows (B, n) but the first `warm_up + 1` of each, chunk by chunk from the zero state."""
+def _judge(scorer: Scorer[S], rows: Integers, warm_up: int, end: int) -> Judged:
+    """Judge all units of rows (B, n) but the first `warm_up + 1` of each, chunk by chunk from the zero state.
+
+    The predictions of a row are numbered from 0, those of the warm-up included: the numbers are (1, T).
+    """
     batch, count = rows.shape
     steps = max(1, min(STEPS, _NUMBERS // (batch * (end + 1))))
     state, first = scorer.initial_state(batch), 0
@@ -174,25 +238,17 @@ def _judge(scorer: Scorer[S], rows: NDArray[np.int64], warm_up: int, end: int) -
         stop = min(start + steps, count - 1)
         ids, targets = rows[:, first:stop], rows[:, start + 1 : stop + 1]
         nats, hits, state = scorer.score(np.ascontiguousarray(ids), np.ascontiguousarray(targets), state)
-        yield nats, hits
+        yield np.arange(start, stop)[None], nats, hits
         first = stop
 
 
 def _windows(scorer: Scorer[S], streams: Sequence[Ids], end: int, window: int) -> Judged:
     """Judge every unit of every story, and its end mark, from the `window` units before it and the zero state."""
-    lead = np.full(window, end, np.int32)
-    parts = [part for story in streams for part in (lead, story)]
-    stream = np.concatenate([*parts, lead[:1]]).astype(np.int64)
-    lengths = np.array([len(story) for story in streams])
-    starts = np.cumsum(lengths + window) - lengths
-    places = np.concatenate([np.arange(s, s + n + 1) for s, n in zip(starts, lengths, strict=True)])  # (N,)
-    size = max(1, min(_NUMBERS // (end + 1), _SPANS // window))
-    for first in range(0, len(places), size):
-        some = places[first : first + size, None]  # (B, 1)
-        nats, hits, _ = scorer.score(
-            stream[some + np.arange(-window, 0)], stream[some], scorer.initial_state(len(some))
-        )
-        yield nats, hits
+    size, done = max(1, min(_NUMBERS // (end + 1), _SPANS // window)), 0
+    for ids, targets in segments(streams, end, length=size, window=window):
+        nats, hits, _ = scorer.score(ids, targets, scorer.initial_state(len(ids)))
+        yield np.arange(done, done + len(ids))[:, None], nats, hits
+        done += len(ids)
 
 
 def _exp(value: float) -> float:

@@ -5,10 +5,13 @@ Legend: B batch, T time, E embedding width, H hidden units, V vocabulary.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn import functional
 
 from fabula.cells import CELLS, Cell, State
@@ -56,21 +59,26 @@ class LanguageModel(nn.Module):
         """The zero state of all layers: `memories` tensors (B, H) a layer, lowest layer first."""
         return tuple(memory for cell in self.layers for memory in cell.initial_state(batch))
 
-    def forward(self, ids: Tensor, state: State, noise: torch.Generator | None = None) -> tuple[Tensor, State]:
-        """Hidden states of the last layer: ids (B, T) -> (B, T, H) and the new state.
+    def forward(self, ids: Tensor, state: State, noise: torch.Generator | None = None) -> tuple[Tensor, Tensor, State]:
+        """Hidden states of the last layer after and before dropout: ids (B, T) -> (B, T, H) twice, and the new state.
 
-        `noise` switches dropout on: one mask a sequence, the same for all its moments (Gal and Ghahramani 2016).
+        `noise` switches dropout on: one mask a sequence, the same for all its moments (Gal and Ghahramani 2016); words
+        of the vocabulary and weights between moments are silenced for the whole batch (Merity et al. 2018).
         """
-        weight = self.embedding.get_parameter("weight")
+        config, weight = self.config, self.embedding.get_parameter("weight")
         x = functional.embedding(ids, weight, sparse=self.head.sparse)  # (B, T, E)
-        x = self._drop(x, noise)
+        if noise is not None and config.dropout_embedding:
+            x = x * _mask((self.vocabulary, 1), config.dropout_embedding, noise)[ids]  # (B, T, 1)
+        dropped, plain = _drop(x, _or(config.dropout_input, config.dropout), noise), x  # (B, T, E)
         states: list[Tensor] = []
         for index, cell in enumerate(self.layers):
             own = state[index * cell.memories : (index + 1) * cell.memories]
-            x, own = cell(x, own)  # (B, T, H)
-            x = self._drop(x, noise)
+            plain, own = self._through(cell, dropped, own, noise)  # (B, T, H)
+            is_last = index == len(self.cells) - 1
+            share = _or(config.dropout_output if is_last else config.dropout_hidden, config.dropout)
+            dropped = _drop(plain, share, noise)
             states.extend(own)
-        return x, tuple(states)
+        return dropped, plain, tuple(states)
 
     def loss(
         self, ids: Tensor, targets: Tensor, state: State, noise: torch.Generator | None = None
@@ -79,18 +87,38 @@ class LanguageModel(nn.Module):
 
         With `targets` of shape (B, 1) only the last moment is judged, as the article's fixed window asks.
         """
-        hidden, state = self(ids, state, noise)
+        hidden, _, state = self(ids, state, noise)
+        return *self.judge(hidden, targets), state
+
+    def judge(self, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Nats and hits of the last moments: hidden states (B, T, H), targets (B, T) or (B, 1) -> their shape twice."""
         judged = hidden[:, -targets.shape[1] :].reshape(targets.numel(), -1)  # (B*T, H)
         nats, hits = self.head(judged, targets.reshape(-1), self.embedding.get_parameter("weight"))
-        return nats.view(targets.shape), hits.view(targets.shape), state
+        return nats.view(targets.shape), hits.view(targets.shape)
 
-    def _drop(self, x: Tensor, noise: torch.Generator | None) -> Tensor:
-        """Silence the same features at every moment of a sequence: (B, T, F) -> (B, T, F)."""
-        share = self.config.dropout
+    def _through(self, cell: Cell, x: Tensor, state: State, noise: torch.Generator | None) -> tuple[Tensor, State]:
+        """One layer over time, some of its weights between moments silenced: (B, T, I) -> (B, T, H), state."""
+        share = self.config.dropout_weight
         if noise is None or not share:
-            return x
-        mask = torch.empty(x.shape[0], 1, x.shape[2]).bernoulli_(1 - share, generator=noise).div_(1 - share)
-        return x * mask.to(x.dtype)
+            return cell(x, state)
+        weight = cell.get_parameter("weight_hh")
+        return functional_call(cell, {"weight_hh": weight * _mask(weight.shape, share, noise)}, (x, state))
+
+
+def _drop(x: Tensor, share: float, noise: torch.Generator | None) -> Tensor:
+    """Silence the same features at every moment of a sequence: (B, T, F) -> (B, T, F)."""
+    if noise is None or not share:
+        return x
+    return x * _mask((x.shape[0], 1, x.shape[2]), share, noise).to(x.dtype)
+
+
+def _mask(shape: Sequence[int], share: float, noise: torch.Generator) -> Tensor:
+    """Zeros for a share, and for the rest what keeps the mean at one."""
+    return torch.empty(shape).bernoulli_(1 - share, generator=noise).div_(1 - share)
+
+
+def _or(chosen: float | None, otherwise: float | None) -> float:
+    return (otherwise or 0.0) if chosen is None else chosen
 
 
 class NumpyScorer:

@@ -1,4 +1,4 @@
-"""Data inside a self-contained HTML page, where it stays data; knows no page's template and nothing of the figures."""
+"""Data, look and script in a self-contained HTML page; knows the words of no page and nothing of the figures."""
 
 from __future__ import annotations
 
@@ -34,7 +34,13 @@ def fill(room: str, language: str, data: Mapping[str, Any], digits: int = 5) -> 
 
 @cache
 def _template(room: str) -> str:
-    return files(room).joinpath("page.html").read_text(encoding="utf-8")
+    """A room's page with the look and the script that all pages share in its slots `{{style}}` and `{{script}}`."""
+    style, script = (_text("fabula", name) for name in ("pages.css", "pages.js"))
+    return _text(room, "page.html").replace("{{style}}\n", style, 1).replace("{{script}}\n", script, 1)
+
+
+def _text(room: str, name: str) -> str:
+    return files(room).joinpath(name).read_text(encoding="utf-8")
 
 
 def _plain(value: object, digits: int) -> object:

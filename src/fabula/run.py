@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -17,9 +19,11 @@ from fabula.config import Settings
 from fabula.corpus import Corpus, Part
 from fabula.evaluation import Measure, measure
 from fabula.events import Event, Listener
+from fabula.inheritance import Past
 from fabula.model import LanguageModel, NumpyScorer
 from fabula.optimizers import Optimizer
 from fabula.streams import Feed, ceiling
+from fabula.tuning import Layered
 
 
 @dataclass(kw_only=True)
@@ -30,7 +34,7 @@ class Run:
     settings: Settings
     corpus: Corpus
     model: LanguageModel
-    optimizer: Optimizer
+    optimizer: Optimizer | Layered
     feed: Feed
     check: Part | None
     """The held-out stories measured on the way; all of them are measured at the end."""
@@ -39,6 +43,8 @@ class Run:
     """`time.perf_counter()` when the program started, moved back by what earlier runs used."""
     precision: str
     state: State
+    past: Past | None = None
+    """What the model that it starts from could do."""
     step: int = 0
     progress: float = 0.0
     """0 .. 1 of whichever limit is nearest."""
@@ -47,6 +53,8 @@ class Run:
     evaluations: int = 0
     best: float = math.inf
     best_weights: dict[str, Tensor] = field(default_factory=dict)
+    averages: dict[str, Tensor] = field(default_factory=dict)
+    """Averaged parameters by name, where weights are averaged."""
     since_best: int = 0
     """Measurements without a gain."""
     losses: list[float] = field(default_factory=list)
@@ -74,6 +82,36 @@ class Run:
         """Tell every listener."""
         for listener in self.listeners:
             listener(event)
+
+    def average(self) -> None:
+        """Take the parameters of the step just made into their averages, where weights are averaged.
+
+        The average lags behind by a fixed share of all steps, so it suits a run of any length, known or not. Source:
+        Shamir and Zhang 2013 (polynomial decay); Karras et al. 2024 (power function).
+        """
+        lag = self.settings.training.averaging
+        if not lag:
+            return
+        present = {name: value.detach() for name, value in self.model.named_parameters()}
+        if not self.averages:
+            self.averages = {name: value.clone() for name, value in present.items()}
+        power = 1 / lag - 1
+        new: float = 1 - (1 - 1 / (self.step + 1)) ** power  # then step t counts as t**power - (t-1)**power
+        torch._foreach_lerp_(list(self.averages.values()), [present[name] for name in self.averages], new)
+
+    @contextmanager
+    def averaging(self) -> Iterator[None]:
+        """The network with its averaged parameters inside, and as it was afterwards."""
+        self._exchange()
+        try:
+            yield
+        finally:
+            self._exchange()
+
+    def _exchange(self) -> None:
+        for name, average in self.averages.items():
+            parameter = self.model.get_parameter(name)
+            parameter.data, self.averages[name] = average, parameter.data
 
     def measured(self, part: Part) -> Measure:
         """The network as it is, on some stories."""

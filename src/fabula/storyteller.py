@@ -19,6 +19,7 @@ from fabula.config import SamplingConfig, Settings
 from fabula.endings import BEYOND, LETTER, Ending, kind_of
 from fabula.engine import Engine, Floats, State
 from fabula.errors import UsageError
+from fabula.mixture import Mixture
 from fabula.sampling import Filter, choose, filters
 from fabula.tokens import Decoder, Tokenizer
 
@@ -70,12 +71,21 @@ class Telling:
 
 
 class Storyteller:
-    """A model that writes. What it tells hangs on prompt, options and the story's number, not on its neighbours."""
+    """A model that writes. What it tells hangs on prompt, options and the story's number, not on its neighbours.
+
+    With a `mixture` an n-gram model has its say in every unit, before any of the sampling options.
+    """
 
     def __init__(
-        self, settings: Settings, tokenizer: Tokenizer, weights: Mapping[str, Floats], *, threads: int | None = None
+        self,
+        settings: Settings,
+        tokenizer: Tokenizer,
+        weights: Mapping[str, Floats],
+        *,
+        threads: int | None = None,
+        mixture: Mixture | None = None,
     ) -> None:
-        self.settings, self.tokenizer = settings, tokenizer
+        self.settings, self.tokenizer, self.mixture = settings, tokenizer, mixture
         self.engine = Engine(settings.model, tokenizer.size, weights, threads=threads)
 
     def stream(self, prompt: str = "", *, story: int = 0, **options: Unpack[Options]) -> Iterator[str]:
@@ -162,7 +172,7 @@ class Storyteller:
         rows = np.zeros(len(tales), np.intp)  # all stories go on from the one prompt
         while True:
             for tale, row in zip(tales, rows, strict=True):
-                yield tale, tale.go_on(scores[row])
+                yield tale, tale.go_on(self._mixed(tale, scores[row]))
             going = [place for place, tale in enumerate(tales) if not tale.over]
             if not going:
                 return
@@ -172,6 +182,12 @@ class Storyteller:
             else:
                 scores, state = self._foretell([[t.latest] for t in tales], tuple(memory[rows] for memory in state))
             rows = np.arange(len(tales))
+
+    def _mixed(self, tale: _Tale, scores: Floats) -> Floats:
+        """Log-probabilities (V,) after what a story has told so far."""
+        if self.mixture is None:
+            return scores
+        return self.mixture.log_probabilities(scores, tale.window(self.mixture.span))
 
     def _foretell(self, units: list[list[int]], state: State) -> tuple[Floats, State]:
         """Read units (B, T) and say what comes after them: log-probabilities (B, V) and the new state."""
@@ -241,12 +257,12 @@ class _Tale:
         return [self._tokenizer.end] * (size - len(units)) + units
 
 
-def load(folder: str | Path, *, threads: int | None = None) -> Storyteller:
-    """The storyteller of a model folder; errors: FolderError.
+def load(folder: str | Path, *, threads: int | None = None, mixture: Mixture | None = None) -> Storyteller:
+    """The storyteller of a model folder, alone or with a mixture (`fabula.baseline.fit_again`); errors: FolderError.
 
     >>> load("my-model").write("had a general", words=32).text  # doctest: +SKIP
     """
     from fabula.folder import read_model  # noqa: PLC0415 - a storyteller made from weights in memory needs no folder
 
     model = read_model(folder)
-    return Storyteller(model.settings, model.tokenizer, model.weights, threads=threads)
+    return Storyteller(model.settings, model.tokenizer, model.weights, threads=threads, mixture=mixture)

@@ -18,19 +18,22 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from fabula import card, checkpoints, folder, precision, recipe
+from fabula import card, checkpoints, folder, footprint, precision, recipe
 from fabula.baseline import Baseline
 from fabula.config import Settings, TrainingConfig
 from fabula.corpus import Corpus
 from fabula.errors import DivergedError
 from fabula.evaluation import Measure
 from fabula.events import Began, Evaluated, Finished, Listener, Stepped
+from fabula.inheritance import GENTLER, Ancestor
 from fabula.model import LanguageModel
-from fabula.optimizers import OPTIMIZERS, clip, gradients_of
+from fabula.optimizers import clip, gradients_of
 from fabula.pretrained import initial_embedding
 from fabula.run import Run, arrays
 from fabula.streams import Feed, Lanes, Windows, frequencies
+from fabula.tuning import begin_from, freeze, look_back, optimizer_for
 
 CHECK_TOKENS = 32_768
 """Held-out units measured on the way; all of them are measured at the end."""
@@ -49,6 +52,13 @@ class Outcome:
     """Bits per byte that an n-gram model of the same units needs for the held-out stories."""
     stopped: str
     """time, steps, epochs, learned (by heart), early (no more gain), or interrupted."""
+    mixture: float | None = None
+    """Bits per byte of both mixed, each half of the predictions judged with the weight that fits the other."""
+    mixture_weight: float | None = None
+    """The network's weight that fits all of them."""
+    old_held_out: float | None = None
+    old_held_out_before: float | None = None
+    """Bits per byte for stories that the model it started from had kept aside: of this model, and of that one."""
 
     def to_json(self) -> dict[str, Any]:
         """What `fabula train --json` prints."""
@@ -59,8 +69,16 @@ class Outcome:
             "train_accuracy": round(self.train_accuracy, 5),
             "held_out_bits_per_byte": round(self.held_out.bits_per_byte, 5) if self.held_out else None,
             "baseline_bits_per_byte": round(self.baseline, 5) if self.baseline else None,
+            "mixture_bits_per_byte": _rounded(self.mixture),
+            "mixture_weight": _rounded(self.mixture_weight),
+            "old_held_out_bits_per_byte": _rounded(self.old_held_out),
+            "old_held_out_bits_per_byte_before": _rounded(self.old_held_out_before),
             "stopped": self.stopped,
         }
+
+
+def _rounded(figure: float | None) -> float | None:
+    return None if figure is None else round(figure, 5)
 
 
 def train(
@@ -70,10 +88,13 @@ def train(
     *,
     size: str | None = None,
     force: bool = False,
+    ancestor: Ancestor | None = None,
     listeners: Sequence[Listener] = (),
     begun: float,
 ) -> Outcome:
     """Learn a corpus and write a model folder; `begun` is the `time.perf_counter()` that `training.time` counts from.
+
+    `ancestor` is the model to start from, whose shape and units `settings` and `corpus` must have.
 
     Errors: UsageError, FolderError (the folder is in the way), DivergedError. Ctrl-C finishes the step, saves and
     returns an outcome whose `stopped` is "interrupted".
@@ -84,12 +105,36 @@ def train(
         unit=corpus.tokenizer.unit,
         by_heart=corpus.by_heart,
     )
+    wished = settings.training.lr
     settings, said = recipe.choose(settings, facts, size)
     settings = replace(settings, text=replace(settings.text, unit=facts.unit))
     corpus = replace(corpus, notes=(*corpus.notes, f"unit: {facts.unit} ({corpus.unit_reason})", said))
+    if ancestor and wished is None:
+        settings, said = _gentler(settings)
+        corpus = replace(corpus, notes=(*corpus.notes, said))
     run = _assemble(out, settings, corpus, listeners, begun)
+    if ancestor:
+        _start_from(ancestor, run)
     folder.claim(out, force=force)
     return _carry_out(run)
+
+
+def _gentler(settings: Settings) -> tuple[Settings, str]:
+    """The learning rate of a model that knows something already, and a sentence on it."""
+    lr = (settings.training.lr or 0.0) * GENTLER
+    said = f"learning rate {lr:.2g}, a third of a new model's, lest it forget: --set training.lr overrules it"
+    return replace(settings, training=replace(settings.training, lr=lr)), said
+
+
+def _start_from(ancestor: Ancestor, run: Run) -> None:
+    """Give a fresh run what an old model knows, and measure what that one could do."""
+    training = run.settings.training
+    with _processor(training.threads or _cores()):
+        run.past, said = look_back(ancestor, run.corpus, CHECK_TOKENS)
+    if run.past:
+        run.reserve += run.past.seconds
+    inherited = begin_from(ancestor, run.model, run.corpus, training.seed)
+    run.corpus = replace(run.corpus, notes=(*run.corpus.notes, inherited, said))
 
 
 def resume(
@@ -119,12 +164,13 @@ def _assemble(out: Path, settings: Settings, corpus: Corpus, listeners: Sequence
     else:
         feed = Lanes(streams, end, batch=training.batch, length=training.length, seed=training.seed)
     shape, start, said = initial_embedding(settings, corpus)
+    footprint.check(shape, training, corpus.tokenizer.size, corpus.train.tokens)
     model = LanguageModel(shape, corpus.tokenizer.size, torch.Generator().manual_seed(training.seed))
     if shape.head == "adaptive":
         model.set_counts(frequencies(streams, end))
     if start is not None:
         model.set_embedding(start, frozen=training.freeze_vectors)
-    learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    freeze(model, training.freeze)
     # A text learned by heart is known before a probe would pay.
     unprobed = corpus.by_heart and training.precision == "auto"
     return Run(
@@ -132,7 +178,7 @@ def _assemble(out: Path, settings: Settings, corpus: Corpus, listeners: Sequence
         settings=replace(settings, model=shape),
         corpus=replace(corpus, notes=(*corpus.notes, *said)),
         model=model,
-        optimizer=OPTIMIZERS[training.optimizer](learned, weight_decay=training.weight_decay),
+        optimizer=optimizer_for(model, training),
         feed=feed,
         check=corpus.held_out.first(CHECK_TOKENS, corpus.held_out_stories) if corpus.held_out else None,
         listeners=listeners,
@@ -189,9 +235,10 @@ def _learn(run: Run) -> str:
         state = run.state if feed.carried else model.initial_state(len(inputs))
         noise.manual_seed(_mixed(training.seed, run.step))
         with precision.autocast(run.precision):
-            nats, hits, state = model.loss(inputs, targets, state, noise)
+            hidden, plain, state = model(inputs, state, noise)
+            nats, hits = model.judge(hidden, targets)
         mean = nats.mean()
-        gradients = gradients_of(mean, parameters)
+        gradients = gradients_of(mean + _penalty(training, hidden, plain), parameters)
         loss, length, lr = mean.item(), clip(gradients, training.clip), _rate(training, run.progress)
         if not (math.isfinite(loss) and math.isfinite(length)):
             raise DivergedError(
@@ -200,6 +247,7 @@ def _learn(run: Run) -> str:
             )
         with torch.no_grad():
             run.optimizer.step(gradients, lr)
+            run.average()
         run.state = tuple(memory.detach().float() for memory in state)
         run.step += 1
         run.tokens += targets.numel()
@@ -219,10 +267,24 @@ def _learn(run: Run) -> str:
             )
         )
         if ending != "interrupted" and (ending or _is_due(run)):
-            ending = _evaluate(run, lr) or ending
+            with run.averaging():
+                ending = _evaluate(run, lr) or ending
         if not ending and training.checkpoint_every and run.seconds - run.saved_at >= training.checkpoint_every:
             checkpoints.save(run)
     return ending
+
+
+def _penalty(training: TrainingConfig, dropped: Tensor, plain: Tensor) -> Tensor | float:
+    """What the hidden states of the last layer, after and before dropout, cost beside their nats: (B, T, H) twice.
+
+    Source: Merity, McCann and Socher 2017 (activation regularization, the same over time).
+    """
+    cost: Tensor | float = 0.0
+    if training.penalty_activation:
+        cost = cost + training.penalty_activation * dropped.float().square().mean()
+    if training.penalty_slope and plain.shape[1] > 1:
+        cost = cost + training.penalty_slope * plain.float().diff(dim=1).square().mean()
+    return cost
 
 
 def _advance(run: Run) -> str:
@@ -295,7 +357,8 @@ def _evaluate(run: Run, lr: float) -> str:
     elif held_out and training.patience and run.since_best >= training.patience:
         ending = "early"
     if run.check is not None and run.corpus.held_out is not None:
-        run.reserve = 1.0 + 1.25 * (run.seconds - began) * run.corpus.held_out.tokens / max(run.check.tokens, 1)
+        again = run.past.seconds if run.past else 0.0
+        run.reserve = 1.0 + again + 1.25 * (run.seconds - began) * run.corpus.held_out.tokens / max(run.check.tokens, 1)
     run.say(
         Evaluated(
             step=run.step,
@@ -319,13 +382,18 @@ def _write(run: Run, stopped: str, baseline: Baseline) -> Outcome:
     """Measure the best weights on all held-out stories and write the model folder."""
     if run.best_weights:
         run.model.load_state_dict(run.best_weights)
+    elif run.averages:
+        run.model.load_state_dict(run.averages, strict=False)
     held_out = run.measured(run.corpus.held_out) if run.corpus.held_out else None
     accuracy = float(np.mean(run.hits))
     if run.corpus.by_heart:
         right, total, _ = run.known()
         accuracy = right / total
+    looked_back, before = None, None
+    if run.past:
+        looked_back, before = run.measured(run.past.stories).bits_per_byte, run.past.bits_per_byte
     limit = run.settings.training.time
-    beside = baseline.bits_per_byte(None if limit is None else max(0.0, limit - run.seconds))
+    beside = baseline.beside(held_out, None if limit is None else max(0.0, limit - run.seconds))
     about = {
         "name": run.out.resolve().name,
         "unit": run.corpus.tokenizer.unit,
@@ -335,7 +403,11 @@ def _write(run: Run, stopped: str, baseline: Baseline) -> Outcome:
         "by_heart": run.corpus.by_heart,
         "train_accuracy": accuracy,
         "held_out": held_out.to_json() if held_out else None,
-        "baseline_bits_per_byte": beside,
+        **dataclasses.asdict(beside),
+        "digest": run.corpus.digest,
+        "from_model": run.settings.training.from_model,
+        "old_held_out_bits_per_byte": looked_back,
+        "old_held_out_bits_per_byte_before": before,
         "parameters": run.parameters,
     }
     weights = arrays(run.model.state_dict())
@@ -350,7 +422,8 @@ def _write(run: Run, stopped: str, baseline: Baseline) -> Outcome:
     run.say(Finished(step=run.step, weights=weights))
     return Outcome(
         folder=run.out, seconds=run.seconds, steps=run.step, train_accuracy=accuracy, held_out=held_out,
-        baseline=beside, stopped=stopped,
+        baseline=beside.baseline_bits_per_byte, mixture=beside.mixture_bits_per_byte,
+        mixture_weight=beside.mixture_weight, stopped=stopped, old_held_out=looked_back, old_held_out_before=before,
     )  # fmt: skip
 
 

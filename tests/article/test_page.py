@@ -1,10 +1,8 @@
 import json
 import math
 import re
-import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
-from html.parser import HTMLParser
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +25,7 @@ HOSTILE = [
     "\ud800",
     "很长的" * 20,
 ]
+Blocks, Opened = Callable[[str], Any], Callable[..., Any]
 
 
 def copied_runs(words: list[str], text: list[str], least: int = 3) -> list[dict[str, int]]:
@@ -192,29 +191,10 @@ def hostile(lesson: dict[str, Any]) -> dict[str, Any]:
     return lesson
 
 
-class Blocks(HTMLParser):
-    """The tags of a page and what stands in its scripts."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.scripts: dict[str | None, str] = {}
-        self.feed(page)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data: str) -> None:
-        tag, attributes = self.tags[-1] if self.tags else ("", {})
-        if tag == "script":
-            self.scripts[attributes.get("id")] = self.scripts.get(attributes.get("id"), "") + data
-
-
-def test_it_is_one_small_page_that_carries_the_lesson(lesson: dict[str, Any]) -> None:
+def test_it_is_one_small_page_that_carries_the_lesson(lesson: dict[str, Any], blocks: Blocks) -> None:
     page = render(lesson, "en")
-    blocks = Blocks(page)
-    carried = json.loads(blocks.scripts["lesson"])
+    read = blocks(page)
+    carried = json.loads(read.scripts["lesson"])
     assert carried["text"] == lesson["text"]
     assert carried["stories"][0]["words"] == lesson["stories"][0]["words"]
     assert carried["article"]["points"][0]["loss"] == 0.5287  # four figures
@@ -223,14 +203,14 @@ def test_it_is_one_small_page_that_carries_the_lesson(lesson: dict[str, Any]) ->
     assert "{{" not in page
 
 
-def test_the_longest_run_still_makes_a_page_that_can_be_mailed(lesson: dict[str, Any]) -> None:
+def test_the_longest_run_still_makes_a_page_that_can_be_mailed(lesson: dict[str, Any], blocks: Blocks) -> None:
     symbols, experiment = lesson["text"]["symbols"], lesson["experiment"]
     lesson["text"].update(symbols=(symbols * 10)[:2000], count=2040)
     experiment.update(iterations=150_000, done=150_000, curve=experiment["curve"] * 3, stages=experiment["stages"] * 3)
     lesson["inside"] = inside(symbols, 12)
     page = render(lesson, "en")
     assert len(page.encode()) < 500_000
-    carried = json.loads(Blocks(page).scripts["lesson"])
+    carried = json.loads(blocks(page).scripts["lesson"])
     assert len(carried["experiment"]["stages"]) == 75
     assert carried["experiment"]["stages"][-1]["iteration"] == 50_000
     assert len(carried["inside"]["steps"]) == 23
@@ -238,8 +218,8 @@ def test_the_longest_run_still_makes_a_page_that_can_be_mailed(lesson: dict[str,
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
-def test_it_opens_in_the_language_asked_for(lesson: dict[str, Any], language: str) -> None:
-    assert Blocks(render(lesson, language)).tags[0] == ("html", {"lang": language})
+def test_it_opens_in_the_language_asked_for(lesson: dict[str, Any], language: str, blocks: Blocks) -> None:
+    assert blocks(render(lesson, language)).tags[0] == ("html", {"lang": language})
 
 
 @pytest.mark.parametrize("language", ["", "de", "EN", "zh\n"])
@@ -249,24 +229,24 @@ def test_another_language_is_one_line(language: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_words_that_look_like_markup_stay_words(hostile: dict[str, Any]) -> None:
+def test_words_that_look_like_markup_stay_words(hostile: dict[str, Any], blocks: Blocks) -> None:
     page = render(hostile, "en")
     page.encode()  # a lone surrogate would not go into the file
-    blocks = Blocks(page)
-    assert json.loads(blocks.scripts["lesson"])["text"]["vocabulary"] == HOSTILE
-    assert not re.search("[<>&]", blocks.scripts["lesson"])
-    assert [tag for tag, _ in blocks.tags] == [tag for tag, _ in Blocks(render({}, "en")).tags]
+    read = blocks(page)
+    assert json.loads(read.scripts["lesson"])["text"]["vocabulary"] == HOSTILE
+    assert not re.search("[<>&]", read.scripts["lesson"])
+    assert [tag for tag, _ in read.tags] == [tag for tag, _ in blocks(render({}, "en")).tags]
     assert "\u2028" not in page
 
 
-def test_what_json_does_not_know_becomes_null() -> None:
+def test_what_json_does_not_know_becomes_null(blocks: Blocks) -> None:
     page = render({"experiment": {"loss": math.nan, "curve": ({"loss": -math.inf},)}}, "en")
-    assert json.loads(Blocks(page).scripts["lesson"]) == {"experiment": {"loss": None, "curve": [{"loss": None}]}}
+    assert json.loads(blocks(page).scripts["lesson"]) == {"experiment": {"loss": None, "curve": [{"loss": None}]}}
 
 
-def test_both_languages_say_the_same_things() -> None:
-    blocks = Blocks(render({}, "en"))
-    strings = json.loads(blocks.scripts["strings"])
+def test_both_languages_say_the_same_things(blocks: Blocks) -> None:
+    read = blocks(render({}, "en"))
+    strings = json.loads(read.scripts["strings"])
     assert strings.keys() == {"en", "zh"}
     assert strings["en"].keys() == strings["zh"].keys()
     assert len(strings["en"]["words"]) == len(strings["zh"]["words"])
@@ -280,9 +260,9 @@ def test_both_languages_say_the_same_things() -> None:
         assert (han - {"switch", "switch_label"} == set()) is (language == "en")
 
 
-def test_every_string_the_script_asks_for_is_there_and_none_is_idle() -> None:
-    blocks = Blocks(render({}, "en"))
-    strings, script = json.loads(blocks.scripts["strings"])["en"], blocks.scripts[None]
+def test_every_string_the_script_asks_for_is_there_and_none_is_idle(blocks: Blocks) -> None:
+    read = blocks(render({}, "en"))
+    strings, script = json.loads(read.scripts["strings"])["en"], read.scripts[None]
     named = set(re.findall(r'"(\w+)"', script)) | {f"{part}_title" for part in re.findall(r'section\("(\w+)"', script)}
     built = {f"{part}_{gate}" for part in ("gate", "say") for gate in GATES}
     built |= {f"tip_{name}" for name in re.findall(r'"(\w+)"', re.findall(r"const TIPS = (.*);", script)[0])}
@@ -291,61 +271,22 @@ def test_every_string_the_script_asks_for_is_there_and_none_is_idle() -> None:
     assert set(re.findall(r'\b(?:say|tell)\("(\w+)"[,)]', script)) <= strings.keys()
 
 
-def test_nothing_is_loaded_from_anywhere(lesson: dict[str, Any]) -> None:
+def test_nothing_is_loaded_from_anywhere(lesson: dict[str, Any], blocks: Blocks) -> None:
     page = render(lesson, "en")
     assert set(re.findall(r"\w+://[^\s\"'<]+", page)) == {"http://www.w3.org/2000/svg"}  # a name, not a place
     assert not re.search(
         r"url\(|@import|innerHTML|outerHTML|insertAdjacent|document\.write|eval\(|fetch\(|import\(", page
     )
-    for tag, attributes in Blocks(page).tags:
+    for tag, attributes in blocks(page).tags:
         assert tag not in {"link", "img", "iframe", "object", "embed", "base"}
         assert not attributes.keys() & {"src", "srcset", "href"}
-    policy = next(a["content"] for _, a in Blocks(page).tags if a.get("http-equiv") == "Content-Security-Policy")
+    policy = next(a["content"] for _, a in blocks(page).tags if a.get("http-equiv") == "Content-Security-Policy")
     assert policy is not None
     assert policy.startswith("default-src 'none';")
 
 
-Opened = Callable[..., Any]
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="no playwright here")
-    program = shutil.which("chromium")
-    if program is None:
-        pytest.skip("no chromium here")
-    quiet = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-    quiet += ["--disable-component-update", "--disable-sync"]
-    with playwright.sync_playwright() as player:
-        browser = player.chromium.launch(executable_path=program, args=quiet)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def opened(chromium: Any, tmp_path: Path) -> Iterator[Opened]:
-    """Opens a lesson from a file; afterwards no error, dialog or request may have come."""
-    complaints: list[str] = []
-
-    def open_page(lesson: dict[str, Any], language: str = "en", width: int = 1100, **options: Any) -> Any:
-        (tmp_path / "lesson.html").write_text(render(lesson, language), encoding="utf-8")
-        page = chromium.new_page(viewport={"width": width, "height": 900}, **options)
-        page.set_default_timeout(5000)
-        page.on(
-            "console", lambda message: complaints.append(message.text) if message.type in {"error", "warning"} else 0
-        )
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("dialog", lambda dialog: (complaints.append(dialog.message), dialog.dismiss()))
-        page.on("request", lambda asked: complaints.append(asked.url) if not asked.url.startswith("file:") else 0)
-        page.goto((tmp_path / "lesson.html").as_uri())
-        return page
-
-    yield open_page
-    assert complaints == []
-
-
 def test_everything_on_it_can_be_worked(lesson: dict[str, Any], opened: Opened) -> None:
-    page, symbols = opened(lesson), lesson["text"]["symbols"]
+    page, symbols = opened(render(lesson, "en")), lesson["text"]["symbols"]
     assert page.locator("section").count() == 9
     assert page.locator("h1").inner_text() == "Three words in, one word out"
     page.locator("#step-forth").click()
@@ -377,7 +318,7 @@ def test_everything_on_it_can_be_worked(lesson: dict[str, Any], opened: Opened) 
 
 
 def test_the_language_changes_on_the_spot_and_keeps_the_place(lesson: dict[str, Any], opened: Opened) -> None:
-    page = opened(lesson)
+    page = opened(render(lesson, "en"))
     page.locator("#step-forth").click()
     page.locator("#language").click()
     assert page.locator("html").get_attribute("lang") == "zh"
@@ -390,12 +331,12 @@ def test_the_language_changes_on_the_spot_and_keeps_the_place(lesson: dict[str, 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_it_fits_a_phone(lesson: dict[str, Any], opened: Opened, language: str) -> None:
-    page = opened(lesson, language, 390)
+    page = opened(render(lesson, language), 390)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
 def test_hostile_words_do_nothing(hostile: dict[str, Any], opened: Opened) -> None:
-    page = opened(hostile, "zh", 390)
+    page = opened(render(hostile, "zh"), 390)
     assert page.locator("img").count() == 0
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert HOSTILE[0] in page.locator("#stories").inner_text()
@@ -404,7 +345,7 @@ def test_hostile_words_do_nothing(hostile: dict[str, Any], opened: Opened) -> No
 def test_an_interrupted_run_leaves_parts_out_and_says_so(lesson: dict[str, Any], opened: Opened) -> None:
     lesson["experiment"].update(done=700, curve=[], stages=[], accuracy=None, loss=None)
     lesson.update(inside=None, recipe=None, stories=[], article=None, tips=[])
-    page = opened(lesson)
+    page = opened(render(lesson, "en"))
     assert "stopped after 700 of 50,000" in page.locator("main").inner_text()
     assert page.locator("section").evaluate_all("all => all.map(one => one.id)") == ["numbers", "next"]
 
@@ -414,7 +355,7 @@ def test_long_windows_and_small_networks_are_drawn(lesson: dict[str, Any], opene
     lesson["experiment"].update(window=8, hidden=5, iterations=5000, done=5000, layers=2)
     lesson["experiment"]["curve"] = lesson["experiment"]["curve"][:5]
     lesson["inside"] = inside(symbols, 8, 5)
-    page = opened(lesson, width=390)
+    page = opened(render(lesson, "en"), 390)
     assert page.locator("#cell-picture svg > g > rect").count() >= 8
     assert "beyond the right edge" in page.locator("#curves").inner_text()
     assert page.evaluate("document.documentElement.scrollWidth") <= 390

@@ -33,6 +33,10 @@ def model(tmp_path_factory: pytest.TempPathFactory, fable: Path) -> Path:
         "train_accuracy",
         "held_out_bits_per_byte",
         "baseline_bits_per_byte",
+        "mixture_bits_per_byte",
+        "mixture_weight",
+        "old_held_out_bits_per_byte",
+        "old_held_out_bits_per_byte_before",
         "stopped",
     }
     assert answer["train_accuracy"] == 1.0
@@ -127,6 +131,84 @@ def test_writing_works_where_torch_cannot_be_imported(model: Path) -> None:
     assert "pip install 'fabula[train]'" in done.stderr
 
 
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model with stories kept aside, and the text it learned from beside it."""
+    place = tmp_path_factory.mktemp("mixed")
+    beasts, places = ("fox", "hen", "mouse", "bear", "owl"), ("the mill", "the well", "a barn", "the hill")
+    told = [
+        f"# Story {n}\n\nA {beasts[n % 5]} went to {places[n % 4]}. There it met a {beasts[(n * 3 + 1) % 5]} who said: "
+        f"friend, what do you seek? Bread, said the {beasts[n % 5]}, and a warm place to sleep.\n"
+        for n in range(90)
+    ]
+    (place / "tales.txt").write_text("\n\n".join(told[:80]), encoding="utf-8")
+    (place / "kept.txt").write_text("\n\n".join(told[80:]), encoding="utf-8")
+    done = fabula("train", "tales.txt", "-o", "m", *SMALL, "--steps", "20", "--json", cwd=place)
+    assert done.returncode == 0, done.stderr
+    answer, about = json.loads(done.stdout), json.loads((place / "m" / "config.json").read_text("utf-8"))["about"]
+    assert "both mixed" in done.stderr
+    assert "both mixed" in (place / "m" / "README.md").read_text(encoding="utf-8")
+    for name in ("baseline_bits_per_byte", "mixture_bits_per_byte", "mixture_weight"):
+        assert answer[name] == pytest.approx(about[name], abs=1e-5)
+    assert 0 < about["mixture_weight"] < 1
+    assert answer["mixture_bits_per_byte"] < answer["held_out_bits_per_byte"]
+    return place
+
+
+def test_help_is_measured_apart_from_the_static_figures(mixed: Path) -> None:
+    before = {path: path.read_bytes() for path in (mixed / "m").iterdir() if path.is_file()}
+    plain = json.loads(fabula("evaluate", "m", "kept.txt", "--json", cwd=mixed).stdout)
+    asked = ("--mixture", "--cache-size", "50", "--dynamic", "-q")
+    done = fabula("evaluate", "m", "kept.txt", "--json", *asked, cwd=mixed)
+    answer = json.loads(done.stdout)
+    assert done.stderr == ""
+    assert {name: answer[name] for name in plain} == plain
+    assert set(answer) - set(plain) == {"mixture", "cache", "dynamic"}
+    figures = {"bits_per_byte", "perplexity", "perplexity_per_word"}
+    assert set(answer["mixture"]) == figures | {"weight"}
+    assert set(answer["cache"]) == figures | {"size", "theta", "share"}
+    assert set(answer["dynamic"]) == figures | {"rate", "decay", "length"}
+    assert answer["cache"]["size"] == 50
+    assert all(answer[name]["bits_per_byte"] < plain["bits_per_byte"] for name in ("mixture", "cache", "dynamic"))
+    shown = fabula("evaluate", "m", "kept.txt", "--cache", "--mixture", cwd=mixed).stdout
+    assert "bits per byte, with cache" in shown
+    assert "bits per byte, with mixture" in shown
+    assert "dynamic" not in shown
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_mixture_writes_without_torch_and_only_dynamic_wants_it(mixed: Path) -> None:
+    code = "import sys; sys.modules['torch'] = None; from fabula.cli import main; sys.exit(main(sys.argv[1:]))"
+
+    def torchless(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", code, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=mixed)
+
+    wrote = [torchless("write", "m", "-w", "12", "-t", "0", *flag) for flag in ((), ("--mixture",))]
+    assert [done.returncode for done in wrote] == [0, 0]
+    assert wrote[0].stdout != wrote[1].stdout
+    assert torchless("evaluate", "m", "kept.txt", "--mixture", "--cache").returncode == 0
+    refused = torchless("evaluate", "m", "kept.txt", "--dynamic", "-q")
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert "dynamic evaluation" in refused.stderr
+    assert "pip install 'fabula[train]'" in refused.stderr
+
+
+def test_a_mixture_needs_the_text_that_was_learned(mixed: Path, model: Path) -> None:
+    tales, text = mixed / "tales.txt", (mixed / "tales.txt").read_text(encoding="utf-8")
+    said = [fabula("write", str(model), "--mixture", "-q")]
+    try:
+        tales.write_text(text.replace("fox", "wolf"), encoding="utf-8")
+        said.append(fabula("evaluate", "m", "kept.txt", "--mixture", "-q", cwd=mixed))
+        tales.unlink()
+        said.append(fabula("write", "m", "--mixture", "-q", cwd=mixed))
+    finally:
+        tales.write_text(text, encoding="utf-8")
+    for done, words in zip(said, ("has no mixture", "has changed", "cannot read again"), strict=True):
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
+        assert words in done.stderr
+
+
 BAD = {
     "missing file": (["train", "nowhere.txt"], "nowhere.txt"),
     "folder without text": (["train", "empty-folder"], "empty-folder"),
@@ -147,10 +229,17 @@ BAD = {
     "no folder": (["write", "nowhere"], "expected a model folder"),
     "a file as model": (["write", "good.txt"], "expected a model folder"),
     "no text to measure": (["evaluate", "MODEL"], "expected a text"),
+    "bad share of a cache": (["evaluate", "MODEL", "good.txt", "--cache-share", "2"], "cache.share must be between"),
+    "bad dynamic rate": (["evaluate", "MODEL", "good.txt", "--dynamic-rate", "-1"], "dynamic.rate must be between"),
     "unknown symbol": (["write", "MODEL", "-p", "had a generale"], "general"),
     "bad temperature": (["write", "MODEL", "-t", "-1"], "temperature"),
     "unknown until": (["write", "MODEL", "--until", "midnight"], "sentence"),
     "unknown report": (["train", "good.txt", "--report-to", "paper"], "tensorboard"),
+    "start from nowhere": (["train", "good.txt", "--from", "nowhere"], "expected a model folder"),
+    "start from and into one": (["train", "good.txt", "--from", "MODEL", "-o", "MODEL"], "--from and -o are both"),
+    "start in another unit": (["train", "good.txt", "--from", "MODEL", "--unit", "chars"], "reads symbols"),
+    "start in another size": (["train", "good.txt", "--from", "MODEL", "--size", "tiny"], "--size tiny means 128"),
+    "freeze what is not there": (["train", "good.txt", "--set", "training.freeze=feet"], "embedding, cells.0, head"),
     "vectors for chars": (["train", "good.txt", "--unit", "chars", "--vectors", "v.txt"], "--unit words"),
 }
 
@@ -256,6 +345,22 @@ def test_no_color_is_respected(tmp_path: Path, fable: Path) -> None:
         capture_output=True, env={**os.environ, "NO_COLOR": "1", "FORCE_COLOR": ""}, check=True,
     )  # fmt: skip
     assert b"\x1b[3" not in done.stderr
+
+
+def test_a_model_to_start_from(model: Path, fable: Path, tmp_path: Path) -> None:
+    text = tmp_path / "dog.txt"
+    text.write_text(fable.read_text(encoding="utf-8").replace("cat", "dog"), encoding="utf-8")
+    done = fabula(
+        "train", str(text), "--from", str(model), "-o", str(tmp_path / "m"), "--json", "--set", "training.threads=1"
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"inherited 113 of 114 units from {model}" in done.stderr
+    assert "cannot be measured: it kept no stories aside" in done.stderr
+    answer = json.loads(done.stdout)
+    assert answer["stopped"] == "learned"
+    assert answer["old_held_out_bits_per_byte"] is None
+    told = fabula("write", str(tmp_path / "m"), "-p", "some said this , and some", "-w", "5", "-t", "0")
+    assert told.returncode == 0, told.stderr
 
 
 def test_settings_by_precedence(tmp_path: Path, fable: Path) -> None:

@@ -4,11 +4,8 @@ import dataclasses
 import json
 import math
 import re
-import shutil
 import time
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
-from html.parser import HTMLParser
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +23,7 @@ NOW = 1_800_000_000
 """The moment at which the browser opens a page."""
 
 ENDINGS = ("time", "steps", "epochs", "learned", "early", "interrupted", "diverged", "failed", "unknown", None)
+Blocks, Opened = Callable[[str], Any], Callable[..., Any]
 
 
 @pytest.fixture
@@ -41,7 +39,7 @@ def report() -> dict[str, Any]:
         for n in range(1, 13)
     ]  # fmt: skip
     chosen = {"unit": "words", "paths": ["train.txt"], "hidden": 512, "layers": 1, "cell": "lstm", "time": 60.0,
-              "lr": 0.004, "batch": 16, "length": 32, "tied": True}  # fmt: skip
+              "lr": 0.004, "batch": 16, "length": 32, "head": "tied"}  # fmt: skip
     return {
         "version": "0.1.0", "name": "tales-model", "folder": "my models/tales-model", "resumable": False,
         "state": {"ended": "time", "error": None, "progress": 1.0, "seconds": 60.2, "written": 1},
@@ -81,25 +79,6 @@ def hostile(report: dict[str, Any], words: list[str]) -> dict[str, Any]:
     return report
 
 
-class Blocks(HTMLParser):
-    """The tags of a page and what stands in its scripts."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.scripts: dict[str | None, str] = {}
-        self.feed(page)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data: str) -> None:
-        tag, attributes = self.tags[-1] if self.tags else ("", {})
-        if tag == "script":
-            self.scripts[attributes.get("id")] = self.scripts.get(attributes.get("id"), "") + data
-
-
 def test_it_is_one_small_page_that_carries_the_training(report: dict[str, Any]) -> None:
     page = render(report, "en")
     assert len(page.encode()) < 100_000
@@ -116,30 +95,30 @@ def test_what_is_no_page_of_ours_carries_nothing(text: str) -> None:
     assert carried(text) == {}
 
 
-def test_it_opens_in_the_language_asked_for() -> None:
+def test_it_opens_in_the_language_asked_for(blocks: Blocks) -> None:
     for language in ("en", "zh"):
-        assert Blocks(render({}, language)).tags[0] == ("html", {"lang": language})
+        assert blocks(render({}, language)).tags[0] == ("html", {"lang": language})
     for wrong in ("", "de", "zh\n"):
         with pytest.raises(UsageError, match="must be one of en, zh") as caught:
             render({}, wrong)
         assert "\n" not in str(caught.value)
 
 
-def test_words_that_look_like_markup_stay_words(report: dict[str, Any]) -> None:
+def test_words_that_look_like_markup_stay_words(report: dict[str, Any], blocks: Blocks) -> None:
     page = render(hostile(report, HOSTILE))
     page.encode()  # a lone surrogate would not go into the file
-    blocks = Blocks(page)
+    read = blocks(page)
     assert carried(page)["notes"] == HOSTILE
-    assert not re.search("[<>&\u2028]", blocks.scripts["report"])
-    assert [tag for tag, _ in blocks.tags] == [tag for tag, _ in Blocks(render({})).tags]
+    assert not re.search("[<>&\u2028]", read.scripts["report"])
+    assert [tag for tag, _ in read.tags] == [tag for tag, _ in blocks(render({})).tags]
 
 
 def test_what_json_does_not_know_becomes_null() -> None:
     assert carried(render({"metrics": ({"a": math.nan, "b": -math.inf},)}))["metrics"] == [{"a": None, "b": None}]
 
 
-def test_both_languages_say_the_same_things() -> None:
-    strings = json.loads(Blocks(render({})).scripts["strings"])
+def test_both_languages_say_the_same_things(blocks: Blocks) -> None:
+    strings = json.loads(blocks(render({})).scripts["strings"])
     assert strings.keys() == {"en", "zh"}
     assert strings["en"].keys() == strings["zh"].keys()
     for key, english in strings["en"].items():
@@ -149,9 +128,9 @@ def test_both_languages_say_the_same_things() -> None:
         assert (han - {"switch", "switch_label"} == set()) is (language == "en")
 
 
-def test_every_string_the_script_asks_for_is_there_and_none_is_idle() -> None:
-    blocks = Blocks(render({}))
-    strings, script = json.loads(blocks.scripts["strings"])["en"], blocks.scripts[None]
+def test_every_string_the_script_asks_for_is_there_and_none_is_idle(blocks: Blocks) -> None:
+    read = blocks(render({}))
+    strings, script = json.loads(read.scripts["strings"])["en"], read.scripts[None]
     parts = re.findall(r'section\("(\w+)"', script)
     named = set(re.findall(r'"(\w+)"', script)) | {f"{part}_title" for part in parts}
     rest = {key for key in strings.keys() - named if not re.match("(end|note|read|next)_", key)}
@@ -160,76 +139,43 @@ def test_every_string_the_script_asks_for_is_there_and_none_is_idle() -> None:
     assert {f"end_{how}" for how in (*ENDINGS[:-1], "running", "lost")} <= strings.keys()
 
 
-def test_every_setting_has_its_meaning_in_chinese() -> None:
-    """A new setting needs a line in the `meanings` of page.html."""
-    meanings = json.loads(Blocks(render({})).scripts["meanings"])
+def test_every_setting_has_its_meaning_in_chinese(blocks: Blocks) -> None:
+    """A new setting needs a line in the `meanings` of page.html, and one that is gone takes its line along."""
+    meanings = json.loads(blocks(render({})).scripts["meanings"])
     known = {f"{name}.{field.name}" for name, kind in SECTIONS.items() for field in dataclasses.fields(kind)}
-    assert known - meanings.keys() == set()
+    assert known == meanings.keys()
     assert all(re.search(r"[\u4e00-\u9fff]", meaning) for meaning in meanings.values())
 
 
-def test_nothing_is_loaded_from_anywhere(report: dict[str, Any]) -> None:
+def test_nothing_is_loaded_from_anywhere(report: dict[str, Any], blocks: Blocks) -> None:
     page = render(report)
     assert set(re.findall(r"\w+://[^\s\"'<]+", page)) == {"http://www.w3.org/2000/svg"}  # a name, not a place
     assert not re.search(
         r"url\(|@import|innerHTML|outerHTML|insertAdjacent|document\.write|eval\(|fetch\(|import\(", page
     )
-    for tag, attributes in Blocks(page).tags:
+    for tag, attributes in blocks(page).tags:
         assert tag not in {"link", "img", "iframe", "object", "embed", "base"}
         assert not attributes.keys() & {"src", "srcset", "href"}
-    policy = next(a["content"] for _, a in Blocks(page).tags if a.get("http-equiv") == "Content-Security-Policy")
+    policy = next(a["content"] for _, a in blocks(page).tags if a.get("http-equiv") == "Content-Security-Policy")
     assert policy is not None
     assert policy.startswith("default-src 'none';")
 
 
 # --- in a browser --------------------------------------------------------------------------------------------------
 
-Opened = Callable[..., Any]
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="no playwright here")
-    program = shutil.which("chromium")
-    if program is None:
-        pytest.skip("no chromium here")
-    quiet = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-    quiet += ["--disable-component-update", "--disable-sync"]
-    with playwright.sync_playwright() as player:
-        browser = player.chromium.launch(executable_path=program, args=quiet)
-        yield browser
-        browser.close()
-
 
 @pytest.fixture
-def opened(chromium: Any, tmp_path: Path) -> Iterator[Opened]:
-    """Opens a report from a file; afterwards no error, dialog or request may have come."""
-    complaints: list[str] = []
-    pages = []
+def shown(opened: Opened) -> Opened:
+    """Opens a report at its moment."""
 
-    def open_page(report: dict[str, Any], language: str | None = "en", width: int = 1100, **options: Any) -> Any:
-        (tmp_path / "report.html").write_text(render(report, language), encoding="utf-8")
-        page = chromium.new_page(viewport={"width": width, "height": 900}, **options)
-        pages.append(page)
-        page.set_default_timeout(5000)
-        page.on(
-            "console", lambda message: complaints.append(message.text) if message.type in {"error", "warning"} else 0
-        )
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("dialog", lambda dialog: (complaints.append(dialog.message), dialog.dismiss()))
-        page.on("request", lambda asked: complaints.append(asked.url) if not asked.url.startswith("file:") else 0)
-        page.clock.install(time=datetime.fromtimestamp(NOW, UTC))
-        page.goto((tmp_path / "report.html").as_uri())
-        return page
+    def show(report: dict[str, Any], language: str | None = "en", **options: Any) -> Any:
+        return opened(render(report, language), now=NOW, **options)
 
-    yield open_page
-    for page in pages:
-        page.close()
-    assert complaints == []
+    return show
 
 
-def test_everything_on_it_can_be_worked(report: dict[str, Any], opened: Opened) -> None:
-    page = opened(report)
+def test_everything_on_it_can_be_worked(report: dict[str, Any], shown: Opened) -> None:
+    page = shown(report)
     assert page.locator("h1").inner_text() == "What tales-model learned from train.txt"
     assert "1.62" in page.locator(".figures").inner_text()
     judged = page.locator("#judged").inner_text()
@@ -262,8 +208,8 @@ def test_everything_on_it_can_be_worked(report: dict[str, Any], opened: Opened) 
     )
 
 
-def test_the_language_changes_on_the_spot_and_keeps_the_place(report: dict[str, Any], opened: Opened) -> None:
-    page = opened(report, None)
+def test_the_language_changes_on_the_spot_and_keeps_the_place(report: dict[str, Any], shown: Opened) -> None:
+    page = shown(report, None)
     page.locator("#stage").focus()
     page.keyboard.press("Home")
     page.locator("#language").click()
@@ -272,16 +218,16 @@ def test_the_language_changes_on_the_spot_and_keeps_the_place(report: dict[str, 
     assert page.locator("#stage").input_value() == "0"
     page.locator("summary").click()
     assert "每层的单元数" in page.locator("#settings").inner_text()
-    assert opened(report, None, locale="zh-CN").locator("html").get_attribute("lang") == "zh"
-    assert opened(report, "en", locale="zh-CN").locator("html").get_attribute("lang") == "en"
+    assert shown(report, None, locale="zh-CN").locator("html").get_attribute("lang") == "zh"
+    assert shown(report, "en", locale="zh-CN").locator("html").get_attribute("lang") == "en"
 
 
 def test_a_page_of_a_running_training_renews_itself_and_keeps_the_place(
-    report: dict[str, Any], opened: Opened, tmp_path: Path
+    report: dict[str, Any], shown: Opened, tmp_path: Path
 ) -> None:
     report["state"].update(ended=None, progress=0.5, seconds=30.0, written=NOW)
     report.update(about={})
-    page = opened(report)
+    page = shown(report)
     assert re.search("50% done, about (28|29|30) s left", page.locator("#status").inner_text())
     page.locator("#stage").focus()
     for key in ("Home", "ArrowRight", "ArrowRight"):
@@ -291,7 +237,7 @@ def test_a_page_of_a_running_training_renews_itself_and_keeps_the_place(
     page.locator("#stage").focus()
     report["samples"].insert(0, {"step": 1, "seconds": 0.1, "prompt": "In old times", "text": " nothing"})
     report["name"] = "renewed"
-    (tmp_path / "report.html").write_text(render(report), encoding="utf-8")
+    (tmp_path / "page.html").write_text(render(report), encoding="utf-8")
     page.clock.run_for(5100)
     # Not `wait_for_function`: it evaluates a string in the page, which the page's own policy forbids.
     for _ in range(100):
@@ -303,7 +249,7 @@ def test_a_page_of_a_running_training_renews_itself_and_keeps_the_place(
     assert page.locator("html").get_attribute("lang") == "zh"
     assert page.evaluate("document.activeElement.id") == "stage"
     report["state"].update(ended="time")
-    (tmp_path / "report.html").write_text(render(report), encoding="utf-8")
+    (tmp_path / "page.html").write_text(render(report), encoding="utf-8")
     page.clock.run_for(5100)
     page.locator("#status").wait_for(state="detached")
     page.evaluate("window.still = true")
@@ -311,19 +257,19 @@ def test_a_page_of_a_running_training_renews_itself_and_keeps_the_place(
     assert page.evaluate("window.still") is True
 
 
-def test_a_running_page_waits_while_a_story_is_played(report: dict[str, Any], opened: Opened) -> None:
+def test_a_running_page_waits_while_a_story_is_played(report: dict[str, Any], shown: Opened) -> None:
     report["state"].update(ended=None, progress=0.5, seconds=30.0, written=NOW)
-    page = opened(report)
+    page = shown(report)
     page.locator("#play").click()
     page.evaluate("window.still = true")
     page.clock.run_for(9000)
     assert page.evaluate("window.still") is True
 
 
-def test_a_page_without_news_says_so(report: dict[str, Any], opened: Opened) -> None:
+def test_a_page_without_news_says_so(report: dict[str, Any], shown: Opened) -> None:
     report["state"].update(ended=None, progress=0.5, written=NOW - 3600)
     report.update(about={}, resumable=True)
-    page = opened(report)
+    page = shown(report)
     assert "No news of this training for 1 h" in page.locator("#status").inner_text()
     assert "fabula train --resume 'my models/tales-model'\n" in page.locator("#next").inner_text() + "\n"
 
@@ -336,7 +282,7 @@ def test_a_page_without_news_says_so(report: dict[str, Any], opened: Opened) -> 
     ],
 )
 def test_every_ending_gives_a_sensible_page(
-    report: dict[str, Any], opened: Opened, left: str, ended: str | None
+    report: dict[str, Any], shown: Opened, left: str, ended: str | None
 ) -> None:
     report["state"].update(ended=ended, written=NOW)
     if left == "one":
@@ -346,7 +292,7 @@ def test_every_ending_gives_a_sensible_page(
         report.update(metrics=[], samples=[], about={}, baseline=None)
     if left == "nothing":
         report.update(steps=[], settings=[], notes=[], parameters=None, state={"ended": ended})
-    page = opened(report, width=390)
+    page = shown(report, width=390)
     said = page.locator("body").inner_text()
     assert not re.search(r"NaN|undefined|null|Infinity|\[object", said)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
@@ -355,13 +301,13 @@ def test_every_ending_gives_a_sensible_page(
     assert not re.search("NaN|Infinity", page.locator("main").evaluate("main => main.innerHTML"))
 
 
-def test_a_text_learned_by_heart(report: dict[str, Any], opened: Opened) -> None:
+def test_a_text_learned_by_heart(report: dict[str, Any], shown: Opened) -> None:
     for row in report["metrics"]:
         row.update(held_out_bits_per_byte=None, held_out_accuracy=None)
     report["state"].update(ended="learned")
     report["about"].update(held_out=None, by_heart=True, train_accuracy=1.0)
     report["baseline"] = None
-    page = opened(report)
+    page = shown(report)
     assert "100%" in page.locator(".figures").inner_text()
     assert "Nothing was kept aside" in page.locator("#lead").inner_text()
     assert page.locator("#panel-bits").count() == 0
@@ -369,8 +315,8 @@ def test_a_text_learned_by_heart(report: dict[str, Any], opened: Opened) -> None
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
-def test_hostile_words_do_nothing_and_fit_a_phone(report: dict[str, Any], opened: Opened, language: str) -> None:
-    page = opened(hostile(report, HOSTILE), language, 390)
+def test_hostile_words_do_nothing_and_fit_a_phone(report: dict[str, Any], shown: Opened, language: str) -> None:
+    page = shown(hostile(report, HOSTILE), language, width=390)
     assert page.locator("img").count() == 0
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert HOSTILE[0] in page.locator("h1").inner_text()

@@ -80,7 +80,13 @@ class Display:
         if held_out and outcome.baseline:
             gain = outcome.baseline - held_out.bits_per_byte
             verdict = f"beaten by {gain:.3f}" if gain > 0 else f"not beaten: better by {-gain:.3f}; give it more time"
-            self._say(f"an n-gram model of the same units: {outcome.baseline:.3f}, {verdict}", "bold")
+            both = f"; both mixed: {outcome.mixture:.3f}" if outcome.mixture else ""
+            self._say(f"an n-gram model of the same units: {outcome.baseline:.3f}, {verdict}{both}", "bold")
+        if outcome.old_held_out and outcome.old_held_out_before:
+            lost = outcome.old_held_out - outcome.old_held_out_before
+            verdict = f"{lost:.3f} forgotten" if lost > 0 else f"{-lost:.3f} gained"
+            before = f"{outcome.old_held_out_before:.3f} before"
+            self._say(f"on what the old model kept aside: {outcome.old_held_out:.3f}, {before}: {verdict}", "bold")
         name = str(outcome.folder)
         if outcome.stopped == "interrupted":
             self._say(f"saved; go on with: fabula train --resume {name}", "bold")

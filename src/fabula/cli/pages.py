@@ -20,7 +20,8 @@ Learn from your texts and write a model folder.
     fabula train my-stories.txt
     fabula train tales/ more.epub -o tales-model --time 10m
     fabula train fable.txt --unit symbols --window 3
-    fabula train --resume tales-model""",
+    fabula train --resume tales-model
+    fabula train poems.txt --from tales-model -o poems-model""",
     "write": """\
 Write a story with a model, word by word as you watch.
 

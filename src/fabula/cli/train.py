@@ -30,6 +30,7 @@ def train(
     seed: Seed = None,
     force: Annotated[bool, Parameter(negative="")] = False,
     resume: Path | None = None,
+    from_: Annotated[Path | None, Parameter(name="--from")] = None,
     report_to: str | None = None,
     config: Config = None,
     set_: Set = (),
@@ -71,6 +72,8 @@ def train(
         Replace the model in an existing folder.
     resume
         Go on with the training in this folder.
+    from_
+        Start from the model in this folder: its shape, its units, what it knows.
     report_to
         tensorboard: scalars, graph, told stories and word vectors in FOLDER/tensorboard.
     """
@@ -88,8 +91,8 @@ def train(
     display = Display(quiet=quiet)
     with display, Reporter() as reporter:
         outcome = api.train(
-            texts(paths), out, size=size, held_out=held_out, force=force, resume=resume, begun=cli.BEGUN,
-            settings=layered(flags, set_, config),
+            texts(paths), out, size=size, held_out=held_out, force=force, resume=resume, from_model=from_,
+            begun=cli.BEGUN, settings=layered(flags, set_, config),
             listeners=[Journal(), display, Narrator(show=display.tell, prompt=prompt), *tracking, reporter],
         )  # fmt: skip
     if json:

@@ -11,6 +11,7 @@ from cyclopts import Parameter
 
 from fabula.cli import visible
 from fabula.cli.options import STDIN, Debug, Json, Quiet, Seed, Set, layered, print_json
+from fabula.cli.waiting import waiting
 from fabula.config import resolve
 from fabula.errors import UsageError
 
@@ -30,9 +31,10 @@ def write(
     seed: Seed = None,
     stop: Annotated[tuple[str, ...], Parameter(negative="", allow_leading_hyphen=True)] = (),
     until: str | None = None,
+    mixture: Annotated[bool, Parameter(negative="")] = False,
     set_: Set = (),
     json: Json = False,
-    quiet: Quiet = False,  # noqa: ARG001 - there is nothing to be quiet about yet
+    quiet: Quiet = False,
     debug: Debug = False,  # noqa: ARG001 - main looks for it
 ) -> int:
     """Write a story with a model, word by word as you watch.
@@ -61,6 +63,8 @@ def write(
         End before this text; may be given again.
     until
         sentence: go on to the end of the sentence after the last word.
+    mixture
+        Let an n-gram model have its say too, fitted again to the text that the model learned from.
     """
     from fabula.storyteller import load  # noqa: PLC0415
 
@@ -70,7 +74,13 @@ def write(
         "temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p,
         "repetition_penalty": repetition_penalty, "seed": seed,
     }  # fmt: skip
-    teller = load(folder)
+    mixed = None
+    if mixture:
+        from fabula.baseline import fit_again  # noqa: PLC0415
+
+        with waiting("fitting the n-gram model again ...", quiet=quiet):
+            mixed = fit_again(folder)
+    teller = load(folder, mixture=mixed)
     sampling = resolve({"sampling": teller.settings.sampling.__dict__}, layered({"sampling": flags}, set_)).sampling
     beginning = sys.stdin.read() if prompt == STDIN else prompt
     options = {"words": words, "sampling": sampling, "stop": stop, "until": until}

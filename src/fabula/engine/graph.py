@@ -92,7 +92,10 @@ class Graph:
 
 
 def build(config: ModelConfig, vocabulary: int, weights: Weights) -> Graph:
-    """ids (T, B), `from` (1,), memories (1, B, H) -> log-probabilities (N, V) of the moments after `from`, memories."""
+    """ids (T, B), `from` (1,), memories (1, B, H) -> log-probabilities (N, V) of the moments after `from`, memories.
+
+    The hidden states of the last layer at all moments, `top` (T, B, H), are there for those who ask.
+    """
     from onnx import TensorProto, helper  # noqa: PLC0415
 
     graph, hidden, kind = Graph(), config.hidden or 0, KINDS[config.cell]
@@ -104,6 +107,7 @@ def build(config: ModelConfig, vocabulary: int, weights: Weights) -> Graph:
     ]
     graph.outputs += [
         helper.make_tensor_value_info("log_probabilities", TensorProto.FLOAT, ("N", vocabulary)),
+        helper.make_tensor_value_info("top", TensorProto.FLOAT, ("T", "B", hidden)),
         *(helper.make_tensor_value_info(f"{name}.new", TensorProto.FLOAT, (1, "B", hidden)) for name in memories),
     ]
     graph.weights = {
@@ -115,7 +119,8 @@ def build(config: ModelConfig, vocabulary: int, weights: Weights) -> Graph:
     for layer in range(config.layers or 0):
         own = {part: weights[f"cells.{layer}.{part}"] for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")}
         kind.add(graph, layer, own)  # (T, B, I) -> (T, B, H)
-    graph.add("Slice", [f"{config.layers}.x", "from", "last", "first"], ["judged"])  # (K, B, H)
+    graph.add("Identity", [f"{config.layers}.x"], ["top"])
+    graph.add("Slice", ["top", "from", "last", "first"], ["judged"])  # (K, B, H)
     graph.add("Reshape", ["judged", "flat"], ["rows"])  # (K, B, H) -> (N, H)
     _HEADS[config.head](graph, "rows", vocabulary)  # (N, H) -> (N, V)
     return graph

@@ -52,6 +52,14 @@ class Engine:
             _, state = self._run(ids[:, span], state, 0)
         return state
 
+    def hidden(self, ids: Integers, state: State) -> tuple[Floats, State]:
+        """Take in some units: ids (B, T) -> what the last layer says after each (B, T, H), and the new state."""
+        parts = [np.empty((0, len(ids), self._hidden), np.float32)]
+        for span in _spans(ids, self._gates):
+            top, state = self._run(ids[:, span], state, 0, "top")  # (T, B, H)
+            parts.append(top)
+        return np.concatenate(parts).swapaxes(0, 1), state
+
     def step(self, ids: Integers, state: State) -> tuple[Floats, State]:
         """Take in one unit each and say what comes next: ids (B,) -> log-probabilities (B, V) and the new state."""
         return self._run(ids[:, None], state, 1)
@@ -73,12 +81,12 @@ class Engine:
             hits[:, span] = (found.argmax(axis=1) == wanted).reshape(shape).T
         return nats, hits, state
 
-    def _run(self, ids: Integers, state: State, judged: int) -> tuple[Floats, State]:
+    def _run(self, ids: Integers, state: State, judged: int, wanted: str = "log_probabilities") -> tuple[Floats, State]:
         """ids (B, T) -> log-probabilities (K*B, V) of the last `judged` moments, time-first, and the new state."""
         feed: dict[str, NDArray[Any]] = {"ids": np.ascontiguousarray(ids.T, np.int64)}  # (T, B)
         feed["from"] = np.array([ids.shape[1] - judged], np.int64)
         feed |= {name: array[None] for name, array in zip(self._memories, state, strict=True)}  # (B, H) -> (1, B, H)
-        found, *news = cast("list[Floats]", self._session.run(["log_probabilities", *self._news], feed))
+        found, *news = cast("list[Floats]", self._session.run([wanted, *self._news], feed))
         return found, tuple(new[0] for new in news)  # (1, B, H) -> (B, H)
 
 
