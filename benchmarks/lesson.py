@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import statistics
 
-os.environ.setdefault("GOMP_SPINCOUNT", "3000")
+os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
 from record import write
 

@@ -12,14 +12,15 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "fabula"
 LAYERS = [
     {"errors", "version", "data"},
     {"config", "pages"},
-    {"text", "tokens", "vectors", "sampling", "novelty", "ngram", "clusters"},
+    {"text", "tokens", "vectors", "sampling", "novelty", "ngram", "clusters", "hashing", "forecast"},
     {"endings", "engine", "streams", "cells", "heads", "optimizers", "precision", "lesson"},
-    {"evaluation", "model", "mixture", "footprint"},
+    {"evaluation", "model", "mixture", "footprint", "processor"},
     {"adaptation", "corpus", "folder", "recipe", "card"},
-    {"events", "pretrained", "inheritance", "storyteller", "baseline", "dynamic"},
+    {"outcome", "events", "pretrained", "inheritance", "storyteller", "baseline", "dynamic"},
     {"tuning"},
     {"run"},
     {"checkpoints"},
+    {"assembly"},
     {"training"},
     {"narration", "trackers", "diagnosis", "report"},
     {"api"},
@@ -30,9 +31,10 @@ LAYERS = [
 """Lowest first; each room may import from the layers below its own, and inside itself."""
 
 WITHOUT_TORCH = {
-    "errors", "version", "config", "pages", "text", "tokens", "vectors", "sampling", "clusters", "endings", "novelty",
-    "ngram", "mixture", "adaptation", "baseline", "engine", "footprint", "streams", "evaluation", "corpus",
-    "folder", "recipe", "card", "events", "inheritance", "storyteller", "narration", "report", "api", "__init__",
+    "errors", "version", "config", "pages", "text", "tokens", "vectors", "sampling", "clusters", "hashing", "forecast",
+    "endings", "novelty", "ngram", "mixture", "adaptation", "baseline", "engine", "footprint", "streams", "evaluation",
+    "corpus", "folder", "recipe", "card", "events", "inheritance", "storyteller", "narration", "report", "api",
+    "__init__",
 }  # fmt: skip
 
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}

@@ -22,19 +22,25 @@ from fabula.errors import FolderError
 V, E, H = 23, 5, 8
 Weights = dict[str, NDArray[np.float32]]
 SHAPES = [
-    pytest.param(
-        cell, layers, head, embedding, id=f"{cell}-{layers}-{head}-{'projected' if embedding == E else 'direct'}"
-    )
+    pytest.param(cell, layers, head, embedding, ngrams, id=f"{cell}-{layers}-{head}-{embedding}-{ngrams}")
     for cell in ("lstm", "gru")
     for layers in (1, 2)
-    for head, embedding in (("full", E), ("tied", E), ("tied", H), ("adaptive", E), ("adaptive", H))
-]
+    for head, embedding, ngrams in (
+        ("full", E, 0), ("tied", E, 0), ("tied", H, 0), ("adaptive", E, 0), ("adaptive", H, 0),
+        ("full", E, 2), ("tied", H, 3), ("adaptive", E, 4),
+    )
+]  # fmt: skip
+BUCKETS = 37
 
 
 def network(
-    cell: str = "lstm", layers: int = 1, head: str = "full", embedding: int = E, hidden: int = H, vocabulary: int = V
-) -> tuple[ModelConfig, Weights]:
-    config = ModelConfig(cell=cell, layers=layers, hidden=hidden, embedding=embedding, head=head, dropout=0.0)
+    cell: str = "lstm", layers: int = 1, head: str = "full", embedding: int = E, hidden: int = H, vocabulary: int = V,
+    ngrams: int = 0,
+) -> tuple[ModelConfig, Weights]:  # fmt: skip
+    config = ModelConfig(
+        cell=cell, layers=layers, hidden=hidden, embedding=embedding, head=head, dropout=0.0, ngrams=ngrams or None,
+        buckets=BUCKETS if ngrams else 0,
+    )  # fmt: skip
     rng = np.random.default_rng(7)
     shapes = expected_shapes(config, vocabulary)
     weights = {name: rng.normal(0, 0.6, shape).astype(np.float32) for name, shape in shapes.items()}
@@ -50,12 +56,24 @@ class Reference:
         self.config, self.w = config, {name: array.astype(np.float64) for name, array in weights.items()}
 
     def step(self, ids: NDArray[np.int64], state: list[NDArray[np.float64]]) -> tuple[NDArray[np.float64], list]:
-        x, new = self.w["embedding.weight"][ids], []
+        x, new, heard = self.w["embedding.weight"][ids], [], []
+        if self.config.buckets:
+            units = np.concatenate([state[-1].astype(int), ids[:, None]], axis=1)  # (B, N), the latest last
+            heard.append(sum(self.ngram(units[:, -length:]) for length in range(2, units.shape[1] + 1)))
+            x, state, new = x + heard[0], state[:-1], []
         memories = 2 if self.config.cell == "lstm" else 1
         for layer in range(self.config.layers or 0):
             x, own = self.cell(layer, x, state[layer * memories : (layer + 1) * memories])
             new += own
-        return self.head(x), new
+        if self.config.buckets:
+            new.append(units[:, 1:].astype(float))
+        return self.head(np.concatenate([x, *heard], axis=1)), new
+
+    def ngram(self, units: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Of runs (B, n) of one length."""
+        factors = np.array([1, 1_000_003, 998_244_353, 433_494_437][: units.shape[1]])[::-1]
+        keys = (units * factors).sum(axis=1) + 12_345 * (units.shape[1] - 2)
+        return self.w["ngrams.weight"][keys % BUCKETS]
 
     def head(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         wide = x @ self.w["head.projection.weight"].T if "head.projection.weight" in self.w else x
@@ -102,9 +120,9 @@ def sigmoid(x: NDArray[np.float64]) -> NDArray[np.float64]:
     return 1 / (1 + np.exp(-x))
 
 
-@pytest.mark.parametrize(("cell", "layers", "head", "embedding"), SHAPES)
-def test_agrees_with_the_equations(cell: str, layers: int, head: str, embedding: int) -> None:
-    config, weights = network(cell, layers, head, embedding)
+@pytest.mark.parametrize(("cell", "layers", "head", "embedding", "ngrams"), SHAPES)
+def test_agrees_with_the_equations(cell: str, layers: int, head: str, embedding: int, ngrams: int) -> None:
+    config, weights = network(cell, layers, head, embedding, ngrams=ngrams)
     engine, reference = Engine(config, V, weights), Reference(config, weights)
     state = engine.initial_state(3)
     wanted = [memory.astype(np.float64) for memory in state]
@@ -117,9 +135,9 @@ def test_agrees_with_the_equations(cell: str, layers: int, head: str, embedding:
             np.testing.assert_allclose(memory, right, atol=1e-5)
 
 
-@pytest.mark.parametrize(("cell", "layers", "head", "embedding"), SHAPES)
-def test_sequence_is_the_same_bits_as_steps(cell: str, layers: int, head: str, embedding: int) -> None:
-    config, weights = network(cell, layers, head, embedding)
+@pytest.mark.parametrize(("cell", "layers", "head", "embedding", "ngrams"), SHAPES)
+def test_sequence_is_the_same_bits_as_steps(cell: str, layers: int, head: str, embedding: int, ngrams: int) -> None:
+    config, weights = network(cell, layers, head, embedding, ngrams=ngrams)
     engine = Engine(config, V, weights)
     ids, targets = np.random.default_rng(2).integers(0, V, (2, 3, 20))
     nats, hits, final = engine.score(ids, targets, engine.initial_state(3))
@@ -280,9 +298,11 @@ def described(weights: Weights) -> dict[str, tuple[str, tuple[int, ...]]]:
     return {name: ("I64" if array.dtype == np.int64 else "F32", array.shape) for name, array in weights.items()}
 
 
-@pytest.mark.parametrize(("cell", "layers", "head", "embedding"), SHAPES)
-def test_check_weights_takes_what_fits_and_nothing_else(cell: str, layers: int, head: str, embedding: int) -> None:
-    config, weights = network(cell, layers, head, embedding)
+@pytest.mark.parametrize(("cell", "layers", "head", "embedding", "ngrams"), SHAPES)
+def test_check_weights_takes_what_fits_and_nothing_else(
+    cell: str, layers: int, head: str, embedding: int, ngrams: int
+) -> None:
+    config, weights = network(cell, layers, head, embedding, ngrams=ngrams)
     fits = described(weights)
     check_weights(config, V, fits)
     for name, (_, shape) in fits.items():

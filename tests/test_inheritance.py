@@ -17,8 +17,8 @@ from fabula.errors import FolderError, UsageError
 from fabula.events import Began, Event, Stepped
 from fabula.inheritance import read_ancestor, sources
 from fabula.model import LanguageModel
+from fabula.outcome import Outcome
 from fabula.tokens import build, from_json
-from fabula.training import Outcome
 
 SMALL = {"hidden": 12, "embedding": 6}
 BEASTS = ("fox", "hen", "mouse", "bear", "owl")

@@ -9,6 +9,7 @@ import torch
 
 from fabula.cells import CELLS
 from fabula.config import ModelConfig
+from fabula.engine import Engine
 from fabula.model import LanguageModel, NumpyScorer
 from fabula.optimizers import AdamW, gradients_of
 
@@ -19,10 +20,11 @@ SHAPES = [
     dataclasses.replace(BASE, head="tied", embedding=8),
     dataclasses.replace(BASE, cell="gru", layers=1),
     dataclasses.replace(BASE, head="adaptive"),
+    dataclasses.replace(BASE, head="tied", ngrams=3, buckets=29),
 ]
 
 
-@pytest.fixture(params=SHAPES, ids=["full", "projected", "tied", "gru", "adaptive"])
+@pytest.fixture(params=SHAPES, ids=["full", "projected", "tied", "gru", "adaptive", "ngrams"])
 def model(request: pytest.FixtureRequest) -> LanguageModel:
     return LanguageModel(request.param, 11, torch.Generator().manual_seed(5))
 
@@ -38,6 +40,21 @@ def test_losses_are_a_distribution(model: LanguageModel) -> None:
         nats, _, _ = model.loss(IDS[:1, :4], torch.tensor([[unit]]), state)
         total += math.exp(-nats.item())
     assert total == pytest.approx(1.0, abs=1e-5)
+
+
+def test_the_engine_writes_what_was_learned(model: LanguageModel) -> None:
+    """Without torch, from the same weights: the same nats, and the same state to go on from."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.empty(parameter.shape).normal_(0, 0.5, generator=torch.Generator().manual_seed(2)))
+    weights = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+    engine = Engine(model.config, 11, weights)
+    nats, hits, state = NumpyScorer(model).score(IDS[:, :-1].numpy(), IDS[:, 1:].numpy(), model.initial_state(3))
+    found, right, last = engine.score(IDS[:, :-1].numpy(), IDS[:, 1:].numpy(), engine.initial_state(3))
+    np.testing.assert_allclose(found, nats, atol=1e-5)
+    assert (right == hits).all()
+    for a, b in zip(last, state, strict=True):
+        np.testing.assert_allclose(a, b.numpy(), atol=1e-5)
 
 
 def test_hits_are_the_likeliest_unit(model: LanguageModel) -> None:
@@ -191,7 +208,7 @@ def test_given_vectors_can_be_frozen(model: LanguageModel) -> None:
 
 def test_an_update_of_the_adaptive_head_touches_only_the_rows_used() -> None:
     """Of 400 word vectors those of the shortlist and those read change, and the optimiser's memory likewise."""
-    model = LanguageModel(SHAPES[-1], 400, torch.Generator().manual_seed(5))
+    model = LanguageModel(dataclasses.replace(BASE, head="adaptive"), 400, torch.Generator().manual_seed(5))
     model.set_counts(np.arange(400)[::-1].copy())
     optimizer = AdamW(list(model.parameters()))
     before = model.embedding.get_parameter("weight").detach().clone()

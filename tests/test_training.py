@@ -114,8 +114,20 @@ def test_evaluating_the_folder_gives_the_figure_of_the_training(tales: Path, tmp
         {"window": 4},
         {"head": "adaptive"},
         {"head": "adaptive", "window": 4},
+        {"ngrams": 3, "buckets": 300},
+        {"ngrams": 2, "buckets": 300, "head": "adaptive", "window": 4},
     ],
-    ids=["gru", "two layers", "tied", "tied without projection", "window", "adaptive", "adaptive window"],
+    ids=[
+        "gru",
+        "two layers",
+        "tied",
+        "tied without projection",
+        "window",
+        "adaptive",
+        "adaptive window",
+        "n-grams",
+        "adaptive n-grams",
+    ],
 )
 def test_every_shape_trains_and_writes(tales: Path, tmp_path: Path, model: dict) -> None:
     run(tales, tmp_path / "out", training={"steps": 6, "batch": 4}, model=model)
@@ -172,6 +184,19 @@ def test_a_run_stopped_before_it_was_measured_saves_its_averages(tales: Path, tm
         assert (kept.tensors[f"model.{name}"] != value).any()
 
 
+def test_a_share_of_the_lanes_begins_anew() -> None:
+    """A lane forgets all of its state or nothing, and what it begins with is the network's own beginning."""
+    state, fresh = (torch.ones(4000, 3), torch.full((4000, 2), 5.0)), (torch.zeros(4000, 3), torch.full((4000, 2), 9.0))
+    noise = torch.Generator().manual_seed(1)
+    for share in (0.0, 0.3, 1.0):
+        h, before = training._carried(state, fresh, share, noise)
+        anew = (h == 0).all(dim=1)
+        assert (h[~anew] == 1).all()
+        assert ((before == 9).all(dim=1) == anew).all()
+        assert ((before == 5).all(dim=1) == ~anew).all()
+        assert float(anew.float().mean()) == pytest.approx(share, abs=0.03)
+
+
 def test_penalties_are_squares_of_the_hidden_states_and_their_changes() -> None:
     dropped, plain = torch.randn(2, 3, 5, 4, generator=torch.Generator().manual_seed(1))  # (B, T, H) each
     config = TrainingConfig(penalty_activation=2.0, penalty_slope=3.0)
@@ -226,8 +251,9 @@ ALL_COSTS = {"penalty_activation": 2.0, "penalty_slope": 1.0, "averaging": 0.2}
         ({"dropout": 0.2}, {}),
         ({"dropout": 0.2, "head": "adaptive"}, {}),
         ({"head": "adaptive", **ALL_NOISE}, ALL_COSTS),
+        ({"dropout": 0.2, "head": "tied", "ngrams": 3, "buckets": 500}, {"reset": 0.3}),
     ],
-    ids=["full", "adaptive", "all noise, averaged"],
+    ids=["full", "adaptive", "all noise, averaged", "n-grams, reset"],
 )
 def test_stopping_and_going_on_gives_the_same_weights(tales: Path, tmp_path: Path, model: dict, more: dict) -> None:
     """Stopped at step 17 of 40 and resumed: the same bits as a run that never stopped."""

@@ -25,7 +25,7 @@ from fabula.text import read_library
 from fabula.tokens import from_json
 
 if TYPE_CHECKING:
-    from fabula.training import Outcome
+    from fabula.outcome import Outcome
 
 Paths = str | Path | Sequence[str | Path]
 
@@ -110,13 +110,13 @@ def _resume(out: Path, given: config.Layer, listeners: Sequence[Listener], begun
     return _training().resume(corpus, out, settings, saved, listeners=listeners, begun=begun)
 
 
-def calm_threads() -> None:
+def calm_threads(spin: int = 3000) -> None:
     """Before torch is imported: threads that wait for each other soon give way to other programs.
 
     By default they spin for so long that one other busy program makes learning many times slower; this long showed no
     loss on a quiet machine (docs/log.md).
     """
-    os.environ.setdefault("GOMP_SPINCOUNT", "3000")
+    os.environ.setdefault("GOMP_SPINCOUNT", str(spin))
 
 
 def _training() -> ModuleType:

@@ -57,6 +57,13 @@ class Baseline:
             mixture_weight=mixture.fit_weight(network.costs, self._costs),
         )
 
+    @property
+    def bits_per_byte(self) -> float | None:
+        """Of the n-gram model; None until it is known."""
+        if self._costs is None or self._corpus.held_out is None:
+            return None
+        return float(self._costs.sum()) / (math.log(2) * self._corpus.held_out.counts.bytes)
+
     def _fit(self) -> None:
         assert self._corpus.held_out
         try:

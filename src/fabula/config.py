@@ -90,6 +90,10 @@ class ModelConfig(Section):
     layers: int | None = setting(None, "recurrent layers on top of each other", low=1, high=16)
     hidden: int | None = setting(None, "units in each layer", low=1, high=16_384)
     embedding: int | None = setting(None, "width of the word vectors", low=1, high=16_384)
+    ngrams: int | None = setting(
+        None, "longest run of units with a vector of its own, beside those of single units", low=2, high=4
+    )
+    buckets: int | None = setting(None, "vectors that those runs share by hashing; 0 for none", low=0, high=1 << 24)
     head: str = setting(
         "auto",
         "output layer: its own weights, the word vectors again, or clusters by frequency",
@@ -110,6 +114,13 @@ class ModelConfig(Section):
         0.0, "share of the weights between moments silenced in each step (DropConnect)", low=0.0, high=0.9
     )
     window: int = setting(0, "units seen before each prediction; 0 carries the state without limit", low=0, high=4096)
+
+    @property
+    def judged(self) -> int:
+        """Numbers that the output layer hears: of the last layer, and of the runs of units where they have vectors."""
+        assert self.hidden
+        assert self.embedding
+        return self.hidden + (self.embedding if self.buckets else 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +151,9 @@ class TrainingConfig(Section):
     )
     batch: int | None = setting(None, "parallel lanes of text", low=1, high=65_536)
     length: int | None = setting(None, "units per lane between two updates", low=1, high=65_536)
+    reset: float | None = setting(
+        None, "chance that a lane forgets its state after a step, so that stories may begin anywhere", low=0.0, high=1.0
+    )
     precision: str = setting("auto", "number format of the products", choices=("auto", "fp32", "bf16"))
     threads: int | None = setting(None, "CPU threads; all cores when not given", low=1, high=1024)
     evaluations: int = setting(10, "times to measure and to tell a story on the way", low=1, high=10_000)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fabula.config import Settings
 from fabula.evaluation import Measure
+from fabula.forecast import Forecast
 from fabula.tokens import Tokenizer
 
 
@@ -81,6 +82,15 @@ class Evaluated:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Foretold:
+    """What the training will come to, as far as one can say early on."""
+
+    forecast: Forecast
+    epochs: float
+    """Times that the text will have been read by then."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Saved:
     """A checkpoint lies on the disk."""
 
@@ -102,5 +112,5 @@ class Finished:
     weights: Mapping[str, NDArray[np.float32]]
 
 
-Event = Began | Stepped | Evaluated | Saved | Warned | Finished
+Event = Began | Stepped | Evaluated | Foretold | Saved | Warned | Finished
 Listener = Callable[[Event], None]

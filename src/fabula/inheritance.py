@@ -24,7 +24,7 @@ from fabula.folder import Weights
 from fabula.text import Story, read_library, split
 from fabula.tokens import Ids, Tokenizer, from_json
 
-SHAPE = ("cell", "layers", "hidden", "embedding", "head")
+SHAPE = ("cell", "layers", "hidden", "embedding", "ngrams", "buckets", "head")
 
 GENTLER = 1 / 3
 """Of the learning rate that a new model would get: what is there to start from shall change slowly."""
@@ -191,7 +191,9 @@ def inherit(ancestor: Ancestor, source: Integers, fresh: Weights, seed: int) -> 
     """The weights to begin with: the old ones by spelling, and for new units the mean of the old with a little noise.
 
     `source` is what `sources` found; `fresh` are the weights of the new network as it was made. Where the units are the
-    old ones the weights are too, bit for bit. Source of the mean: Hewitt 2021, "Initializing new word embeddings".
+    old ones the weights are too, bit for bit.
+    Vectors of n-grams begin anew where they are not, for ids are hashed. Source of the mean: Hewitt 2021, "Initializing
+    new word embeddings".
     """
     old: Mapping[str, NDArray[Any]] = ancestor.model.weights
     if np.array_equal(source, np.arange(ancestor.model.tokenizer.size)):
@@ -216,11 +218,11 @@ def _rows(old: Floats, source: Integers, rng: np.random.Generator) -> Floats:
 
 def _adaptive(ancestor: Ancestor, source: Integers, fresh: Weights) -> dict[str, NDArray[Any]]:
     """The adaptive layer: who stays in a cluster keeps row and bias there, who moves is told apart as before."""
-    old, hidden = ancestor.model.weights, ancestor.model.settings.model.hidden or 0
+    old, judged = ancestor.model.weights, ancestor.model.settings.model.judged
     places, former = fresh["head.places"].astype(np.int64), old["head.places"].astype(np.int64)
     came = np.where(source >= 0, former[source], -1)[places.argsort()]  # (V,) by new rank: the old rank, or -1
     first, then = clusters.shortlist(len(came)), clusters.shortlist(len(former))
-    tails, before = clusters.tails(len(came), hidden), clusters.tails(len(former), hidden)
+    tails, before = clusters.tails(len(came), judged), clusters.tails(len(former), judged)
     own_names = [name for name in fresh if name.startswith("head.") and name != "head.projection.weight"]
     begun: dict[str, NDArray[Any]] = {name: fresh[name].copy() for name in own_names}
     stays = (came[:first] >= 0) & (came[:first] < then)
@@ -244,9 +246,9 @@ def _adaptive(ancestor: Ancestor, source: Integers, fresh: Weights) -> dict[str,
 
 def _directions(ancestor: Ancestor, ranks: Integers) -> Floats:
     """What the old adaptive layer multiplied hidden states with for the units of some ranks: (n,) -> (n, H)."""
-    old, hidden = ancestor.model.weights, ancestor.model.settings.model.hidden or 0
-    found = np.zeros((len(ranks), hidden), np.float32)
-    for number, tail in enumerate(clusters.tails(len(old["head.places"]), hidden)):
+    old, judged = ancestor.model.weights, ancestor.model.settings.model.judged
+    found = np.zeros((len(ranks), judged), np.float32)
+    for number, tail in enumerate(clusters.tails(len(old["head.places"]), judged)):
         inside = (ranks >= tail.start) & (ranks < tail.end)
         rows = old[f"head.tails.{number}.weight"][ranks[inside] - tail.start]
         found[inside] = rows @ old[f"head.tails.{number}.projection"]

@@ -16,13 +16,15 @@ from torch.nn import functional
 
 from fabula.cells import CELLS, Cell, State
 from fabula.config import ModelConfig
+from fabula.hashing import APART, MULTIPLIERS, lengths
 from fabula.heads import HEADS
 
 
 class LanguageModel(nn.Module):
     """A recurrent language model over V units, by a ModelConfig whose fields are all chosen.
 
-    With the adaptive head the gradient of the embedding is sparse: only the rows that were used.
+    With the adaptive head the gradient of the embedding is sparse: only the rows that were used. That of the vectors of
+    n-grams always is.
     """
 
     def __init__(self, config: ModelConfig, vocabulary: int, generator: torch.Generator) -> None:
@@ -34,10 +36,11 @@ class LanguageModel(nn.Module):
         spread = 1.0 if config.head == "full" else 5 * config.embedding**-0.5
         start = torch.empty(vocabulary, config.embedding).normal_(0, spread, generator=generator)
         self.embedding.weight = nn.Parameter(start)
+        self.ngrams = Ngrams(config.ngrams or 2, config.buckets, config.embedding) if config.buckets else None
         kind = CELLS[config.cell]
         widths = [config.embedding] + [config.hidden] * (config.layers - 1)
         self.cells = nn.ModuleList(kind(width, config.hidden, generator) for width in widths)
-        self.head = HEADS[config.head](config.hidden, config.embedding, vocabulary, generator)
+        self.head = HEADS[config.head](config.judged, config.embedding, vocabulary, generator)
 
     def set_embedding(self, start: NDArray[np.float32], *, frozen: bool) -> None:
         """Begin with given word vectors (V, E); `frozen` ones are never updated."""
@@ -56,12 +59,19 @@ class LanguageModel(nn.Module):
         return [cell for cell in self.cells if isinstance(cell, Cell)]
 
     def initial_state(self, batch: int) -> State:
-        """The zero state of all layers: `memories` tensors (B, H) a layer, lowest layer first."""
-        return tuple(memory for cell in self.layers for memory in cell.initial_state(batch))
+        """The zero state of all layers: `memories` tensors (B, H) a layer, lowest layer first.
+
+        With n-grams of N units a last tensor (B, N-1) holds the units before, as floats: end marks at first.
+        """
+        memories = tuple(memory for cell in self.layers for memory in cell.initial_state(batch))
+        if self.ngrams is None:
+            return memories
+        return *memories, torch.full((batch, self.ngrams.longest - 1), self.vocabulary - 1.0)
 
     def forward(self, ids: Tensor, state: State, noise: torch.Generator | None = None) -> tuple[Tensor, Tensor, State]:
-        """Hidden states of the last layer after and before dropout: ids (B, T) -> (B, T, H) twice, and the new state.
+        """Hidden states after and before dropout: ids (B, T) -> (B, T, H) twice, and the new state.
 
+        They are those of the last layer; after dropout the vectors of the n-grams (B, T, E) stand beside them.
         `noise` switches dropout on: one mask a sequence, the same for all its moments (Gal and Ghahramani 2016); words
         of the vocabulary and weights between moments are silenced for the whole batch (Merity et al. 2018).
         """
@@ -69,6 +79,8 @@ class LanguageModel(nn.Module):
         x = functional.embedding(ids, weight, sparse=self.head.sparse)  # (B, T, E)
         if noise is not None and config.dropout_embedding:
             x = x * _mask((self.vocabulary, 1), config.dropout_embedding, noise)[ids]  # (B, T, 1)
+        runs, before = self.ngrams(ids, state[-1]) if self.ngrams else (None, ())
+        x = x if runs is None else x + runs
         dropped, plain = _drop(x, _or(config.dropout_input, config.dropout), noise), x  # (B, T, E)
         states: list[Tensor] = []
         for index, cell in enumerate(self.layers):
@@ -78,7 +90,9 @@ class LanguageModel(nn.Module):
             share = _or(config.dropout_output if is_last else config.dropout_hidden, config.dropout)
             dropped = _drop(plain, share, noise)
             states.extend(own)
-        return dropped, plain, tuple(states)
+        if runs is not None:
+            dropped = torch.cat([dropped, _drop(runs, share, noise).to(dropped.dtype)], dim=2)  # (B, T, H+E)
+        return dropped, plain, (*states, *before)
 
     def loss(
         self, ids: Tensor, targets: Tensor, state: State, noise: torch.Generator | None = None
@@ -103,6 +117,27 @@ class LanguageModel(nn.Module):
             return cell(x, state)
         weight = cell.get_parameter("weight_hh")
         return functional_call(cell, {"weight_hh": weight * _mask(weight.shape, share, noise)}, (x, state))
+
+
+class Ngrams(nn.Module):
+    """Vectors of the last 2, 3, ... units, which tell the network what it would take long to learn; see `hashing`."""
+
+    def __init__(self, longest: int, buckets: int, width: int) -> None:
+        super().__init__()
+        self.longest, self.buckets = longest, buckets
+        self.weight = nn.Parameter(torch.zeros(buckets, width))  # a run never met says nothing
+
+    def forward(self, ids: Tensor, before: Tensor) -> tuple[Tensor, tuple[Tensor]]:
+        """Sums over the lengths: ids (B, T), the units before (B, N-1) -> (B, T, E), and those before the next."""
+        units = torch.cat([before.long(), ids], dim=1)  # (B, N-1+T)
+        found = []
+        for length in lengths(self.longest):
+            key = torch.full_like(ids, APART * (length - 2))
+            for back in range(length):
+                first = self.longest - 1 - back
+                key = key + MULTIPLIERS[back] * units[:, first : first + ids.shape[1]]
+            found.append(functional.embedding(key % self.buckets, self.weight, sparse=True))  # (B, T, E)
+        return torch.stack(found).sum(0), (units[:, ids.shape[1] :].float(),)
 
 
 def _drop(x: Tensor, share: float, noise: torch.Generator | None) -> Tensor:

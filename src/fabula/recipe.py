@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from fabula import clusters
 from fabula.config import SIZES, ModelConfig, Settings, TrainingConfig
 
 T = TypeVar("T")
@@ -16,8 +17,23 @@ T = TypeVar("T")
 DEFAULT_SECONDS = 60.0
 """How long a training lasts when nothing is said."""
 
-UNITS_PER_SECOND = 16_000
-"""What one layer of 512 units learns on two cores with bf16, in round figures."""
+UNITS_PER_SECOND = 25_000.0
+"""What one layer of 512 units with vectors of 256 learns on two cores with bf16, where it was not measured."""
+
+SCORED = 2.5
+"""What an output score costs beside a number of the layer: products with few rows are slower, and softmax is extra."""
+
+RESET = 0.02
+"""Chance that a lane forgets its state: about once in every 1,600 units, as a new story would make it."""
+
+ONCE = 1.0
+"""Epochs up to which vectors of pairs and triples of units help."""
+
+LONG = 100_000
+"""Units of a text from which they are worth their place in the model."""
+
+BUCKETS = 32_768
+"""Most vectors that those share."""
 
 FEW = 1000
 """Below so many units (letters, bytes) each is seen often and needs little room; above (words, Chinese) they share."""
@@ -36,10 +52,12 @@ class Facts:
     vocabulary: int
     unit: str
     by_heart: bool
+    speed: float | None = None
+    """Units a second that one such layer was seen to learn from here (see `processor`)."""
 
 
-def choose(settings: Settings, facts: Facts, size: str | None = None) -> tuple[Settings, str]:
-    """Settings without gaps, and one sentence on what was chosen."""
+def choose(settings: Settings, facts: Facts, size: str | None = None) -> tuple[Settings, list[str]]:
+    """Settings without gaps, and sentences on what was chosen."""
     shape, model = SIZES[size or "small"], settings.model
     fine = facts.vocabulary < FEW
     hidden = model.hidden or shape["hidden"]
@@ -52,10 +70,19 @@ def choose(settings: Settings, facts: Facts, size: str | None = None) -> tuple[S
         head=_head(facts, fine) if model.head == "auto" else model.head,
     )
     training = _by_heart(settings.training, model, facts) if facts.by_heart else _at_length(settings.training, fine)
-    silenced = 0.0 if facts.by_heart else _dropout(_epochs(training, model, facts))
-    model = replace(model, dropout=_or(model.dropout, silenced))
+    epochs = _epochs(training, model, facts)
+    silenced = 0.0 if facts.by_heart else _dropout(epochs)
+    # Vectors of pairs and triples help what is read once; what is read again they only help to learn by heart.
+    enough = epochs <= ONCE and facts.predictions >= LONG and not facts.by_heart
+    buckets = min(BUCKETS, facts.predictions // 16) if enough else 0
+    model = replace(
+        model, dropout=_or(model.dropout, silenced), ngrams=model.ngrams or 3, buckets=_or(model.buckets, buckets)
+    )
     why = "learned by heart" if facts.by_heart else f"{facts.predictions:,} {facts.unit} to learn from"
-    said = f"{model.layers} x {hidden} {model.cell.upper()}, {facts.vocabulary:,} {facts.unit} known: {why}"
+    said = [f"{model.layers} x {hidden} {model.cell.upper()}, {facts.vocabulary:,} {facts.unit} known: {why}"]
+    if not facts.by_heart:
+        times = f"{epochs:.1f} times" if epochs < 10 else f"{epochs:,.0f} times"
+        said.append(f"time to read it about {times}: dropout {model.dropout:g}")
     return replace(settings, model=model, training=training), said
 
 
@@ -75,6 +102,7 @@ def _at_length(training: TrainingConfig, fine: bool) -> TrainingConfig:
         lr=_or(training.lr, 6e-3 if fine else 4e-3),
         batch=training.batch or (32 if fine else 16),
         length=training.length or (48 if fine else 32),
+        reset=_or(training.reset, RESET),
     )
 
 
@@ -88,9 +116,20 @@ def _epochs(training: TrainingConfig, model: ModelConfig, facts: Facts) -> float
     if training.steps:
         limits.append(training.steps * training.batch * training.length / facts.predictions)
     if training.time:
-        speed = UNITS_PER_SECOND * (512 / model.hidden) ** 2 / model.layers
-        limits.append(training.time * speed / facts.predictions)
+        share = _cost(256, 512, 1, 0) / _cost(model.embedding or 0, model.hidden, model.layers, _scored(model, facts))
+        limits.append(training.time * (facts.speed or UNITS_PER_SECOND) * share / facts.predictions)
     return min(limits)
+
+
+def _cost(embedding: int, hidden: int, layers: int, scored: int) -> float:
+    """Products that a unit costs, in numbers of its weights."""
+    cells = 4 * hidden * (embedding + hidden + 2 * hidden * (layers - 1))
+    return cells + SCORED * scored * embedding
+
+
+def _scored(model: ModelConfig, facts: Facts) -> int:
+    """Units that are scored at every prediction, the rarer clusters of the adaptive layer by their share."""
+    return clusters.shortlist(facts.vocabulary) * 2 if model.head == "adaptive" else facts.vocabulary
 
 
 def _dropout(epochs: float) -> float:
@@ -116,6 +155,7 @@ def _by_heart(training: TrainingConfig, model: ModelConfig, facts: Facts) -> Tra
         warmup=0.0,
         batch=batch,
         length=training.length or min(64, -(-facts.predictions // batch)),
+        reset=_or(training.reset, 0.0),
     )
 
 

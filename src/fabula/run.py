@@ -14,11 +14,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fabula.baseline import Baseline
 from fabula.cells import State
 from fabula.config import Settings
 from fabula.corpus import Corpus, Part
 from fabula.evaluation import Measure, measure
 from fabula.events import Event, Listener
+from fabula.forecast import Forecast
 from fabula.inheritance import Past
 from fabula.model import LanguageModel, NumpyScorer
 from fabula.optimizers import Optimizer
@@ -43,6 +45,9 @@ class Run:
     """`time.perf_counter()` when the program started, moved back by what earlier runs used."""
     precision: str
     state: State
+    baseline: Baseline | None = None
+    """Fitted beside the training once it has begun."""
+    forecast: Forecast | None = None
     past: Past | None = None
     """What the model that it starts from could do."""
     step: int = 0
@@ -72,6 +77,11 @@ class Run:
     def seconds(self) -> float:
         """Since the start of the program."""
         return time.perf_counter() - self.begun
+
+    @property
+    def epochs(self) -> float:
+        """Times the text was read."""
+        return self.step / self.feed.steps_per_epoch
 
     @property
     def parameters(self) -> int:

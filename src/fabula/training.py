@@ -1,84 +1,37 @@
 """Learning: corpus and settings in, model folder out; it tells no stories and prints nothing (see events).
 
-The loop is `_learn`; above it stands how a run is put together, below it the parts of a step.
+The loop is `_learn`; how a run is put together stands in `assembly`.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-import os
 import signal
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from fabula import card, checkpoints, folder, footprint, precision, recipe
-from fabula.baseline import Baseline
+from fabula import assembly, card, checkpoints, folder, precision, processor
+from fabula.baseline import Baseline, Beside
+from fabula.cells import State
 from fabula.config import Settings, TrainingConfig
 from fabula.corpus import Corpus
 from fabula.errors import DivergedError
-from fabula.evaluation import Measure
-from fabula.events import Began, Evaluated, Finished, Listener, Stepped
-from fabula.inheritance import GENTLER, Ancestor
-from fabula.model import LanguageModel
+from fabula.events import Began, Evaluated, Finished, Foretold, Listener, Stepped
+from fabula.forecast import forecast
+from fabula.inheritance import Ancestor
 from fabula.optimizers import clip, gradients_of
-from fabula.pretrained import initial_embedding
+from fabula.outcome import Outcome
 from fabula.run import Run, arrays
-from fabula.streams import Feed, Lanes, Windows, frequencies
-from fabula.tuning import begin_from, freeze, look_back, optimizer_for
 
-CHECK_TOKENS = 32_768
-"""Held-out units measured on the way; all of them are measured at the end."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What a training came to."""
-
-    folder: Path
-    seconds: float
-    steps: int
-    train_accuracy: float
-    held_out: Measure | None
-    baseline: float | None
-    """Bits per byte that an n-gram model of the same units needs for the held-out stories."""
-    stopped: str
-    """time, steps, epochs, learned (by heart), early (no more gain), or interrupted."""
-    mixture: float | None = None
-    """Bits per byte of both mixed, each half of the predictions judged with the weight that fits the other."""
-    mixture_weight: float | None = None
-    """The network's weight that fits all of them."""
-    old_held_out: float | None = None
-    old_held_out_before: float | None = None
-    """Bits per byte for stories that the model it started from had kept aside: of this model, and of that one."""
-
-    def to_json(self) -> dict[str, Any]:
-        """What `fabula train --json` prints."""
-        return {
-            "folder": str(self.folder),
-            "seconds": round(self.seconds, 3),
-            "steps": self.steps,
-            "train_accuracy": round(self.train_accuracy, 5),
-            "held_out_bits_per_byte": round(self.held_out.bits_per_byte, 5) if self.held_out else None,
-            "baseline_bits_per_byte": round(self.baseline, 5) if self.baseline else None,
-            "mixture_bits_per_byte": _rounded(self.mixture),
-            "mixture_weight": _rounded(self.mixture_weight),
-            "old_held_out_bits_per_byte": _rounded(self.old_held_out),
-            "old_held_out_bits_per_byte_before": _rounded(self.old_held_out_before),
-            "stopped": self.stopped,
-        }
-
-
-def _rounded(figure: float | None) -> float | None:
-    return None if figure is None else round(figure, 5)
+EARLY = 0.04
+"""Share of a training after which its speed is known well enough to foretell its end."""
 
 
 def train(
@@ -99,42 +52,9 @@ def train(
     Errors: UsageError, FolderError (the folder is in the way), DivergedError. Ctrl-C finishes the step, saves and
     returns an outcome whose `stopped` is "interrupted".
     """
-    facts = recipe.Facts(
-        predictions=corpus.train.tokens + len(corpus.train.streams),
-        vocabulary=corpus.tokenizer.size,
-        unit=corpus.tokenizer.unit,
-        by_heart=corpus.by_heart,
-    )
-    wished = settings.training.lr
-    settings, said = recipe.choose(settings, facts, size)
-    settings = replace(settings, text=replace(settings.text, unit=facts.unit))
-    corpus = replace(corpus, notes=(*corpus.notes, f"unit: {facts.unit} ({corpus.unit_reason})", said))
-    if ancestor and wished is None:
-        settings, said = _gentler(settings)
-        corpus = replace(corpus, notes=(*corpus.notes, said))
-    run = _assemble(out, settings, corpus, listeners, begun)
-    if ancestor:
-        _start_from(ancestor, run)
+    run = assembly.begin(corpus, out, settings, size=size, ancestor=ancestor, listeners=listeners, begun=begun)
     folder.claim(out, force=force)
     return _carry_out(run)
-
-
-def _gentler(settings: Settings) -> tuple[Settings, str]:
-    """The learning rate of a model that knows something already, and a sentence on it."""
-    lr = (settings.training.lr or 0.0) * GENTLER
-    said = f"learning rate {lr:.2g}, a third of a new model's, lest it forget: --set training.lr overrules it"
-    return replace(settings, training=replace(settings.training, lr=lr)), said
-
-
-def _start_from(ancestor: Ancestor, run: Run) -> None:
-    """Give a fresh run what an old model knows, and measure what that one could do."""
-    training = run.settings.training
-    with _processor(training.threads or _cores()):
-        run.past, said = look_back(ancestor, run.corpus, CHECK_TOKENS)
-    if run.past:
-        run.reserve += run.past.seconds
-    inherited = begin_from(ancestor, run.model, run.corpus, training.seed)
-    run.corpus = replace(run.corpus, notes=(*run.corpus.notes, inherited, said))
 
 
 def resume(
@@ -147,50 +67,10 @@ def resume(
     begun: float,
 ) -> Outcome:
     """Go on with a training from one of its checkpoints, to the same bits as if it had never stopped."""
-    run = _assemble(out, settings, corpus, listeners, begun)
-    checkpoints.restore(run, saved)
+    run = assembly.again(corpus, out, settings, saved, listeners=listeners, begun=begun)
     _advance(run)  # not restored: the limits may have moved
     run.evaluations = int(run.progress * settings.training.evaluations)
     return _carry_out(run)
-
-
-def _assemble(out: Path, settings: Settings, corpus: Corpus, listeners: Sequence[Listener], begun: float) -> Run:
-    """A run at its very beginning."""
-    training, end, streams = settings.training, corpus.tokenizer.end, corpus.train.streams
-    assert training.batch
-    assert training.length
-    if settings.model.window:
-        feed: Feed = Windows(streams, end, window=settings.model.window, batch=training.batch, seed=training.seed)
-    else:
-        feed = Lanes(streams, end, batch=training.batch, length=training.length, seed=training.seed)
-    shape, start, said = initial_embedding(settings, corpus)
-    footprint.check(shape, training, corpus.tokenizer.size, corpus.train.tokens)
-    model = LanguageModel(shape, corpus.tokenizer.size, torch.Generator().manual_seed(training.seed))
-    if shape.head == "adaptive":
-        model.set_counts(frequencies(streams, end))
-    if start is not None:
-        model.set_embedding(start, frozen=training.freeze_vectors)
-    freeze(model, training.freeze)
-    # A text learned by heart is known before a probe would pay.
-    unprobed = corpus.by_heart and training.precision == "auto"
-    return Run(
-        out=out,
-        settings=replace(settings, model=shape),
-        corpus=replace(corpus, notes=(*corpus.notes, *said)),
-        model=model,
-        optimizer=optimizer_for(model, training),
-        feed=feed,
-        check=corpus.held_out.first(CHECK_TOKENS, corpus.held_out_stories) if corpus.held_out else None,
-        listeners=listeners,
-        begun=begun,
-        precision="fp32" if unprobed else precision.choose(training.precision, shape.hidden or 0),
-        state=model.initial_state(feed.batch(0)[0].shape[0]),
-    )
-
-
-def _cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _carry_out(run: Run) -> Outcome:
@@ -208,19 +88,19 @@ def _carry_out(run: Run) -> Outcome:
         )
     )
     run.saved_at = run.evaluated_at = run.seconds
-    baseline = Baseline(run.corpus)
-    with _processor(run.settings.training.threads or _cores()):
+    run.baseline = Baseline(run.corpus)
+    with processor.ready(run.settings.training.threads):
         try:
             with _interruptible(run):
                 stopped = _learn(run)
         except DivergedError:
             if run.best_weights:
-                _write(run, "diverged", baseline)
+                _write(run, "diverged")
             raise
         every = run.settings.training.checkpoint_every
         if stopped == "interrupted" or (every and run.seconds >= every):
             checkpoints.save(run)
-        return _write(run, stopped, baseline)
+        return _write(run, stopped)
 
 
 # --- the loop ------------------------------------------------------------------------------------------------------
@@ -248,7 +128,7 @@ def _learn(run: Run) -> str:
         with torch.no_grad():
             run.optimizer.step(gradients, lr)
             run.average()
-        run.state = tuple(memory.detach().float() for memory in state)
+        run.state = _carried(state, model.initial_state(len(inputs)), training.reset or 0.0, noise)
         run.step += 1
         run.tokens += targets.numel()
         run.losses.append(loss)
@@ -266,12 +146,36 @@ def _learn(run: Run) -> str:
                 seconds=run.seconds,
             )
         )
+        if run.forecast is None and run.progress >= EARLY:
+            _foretell(run)
         if ending != "interrupted" and (ending or _is_due(run)):
             with run.averaging():
                 ending = _evaluate(run, lr) or ending
         if not ending and training.checkpoint_every and run.seconds - run.saved_at >= training.checkpoint_every:
             checkpoints.save(run)
     return ending
+
+
+def _foretell(run: Run) -> None:
+    """Say what this will come to, as soon as the n-gram model is fitted; never of a text learned by heart."""
+    bits = run.baseline.bits_per_byte if run.baseline else None
+    if bits is None or run.corpus.by_heart:
+        return
+    epochs = run.epochs / run.progress
+    run.forecast = forecast(bits, epochs, run.corpus.train.tokens)
+    run.say(Foretold(forecast=run.forecast, epochs=epochs))
+
+
+def _carried(state: State, fresh: State, reset: float, noise: torch.Generator) -> State:
+    """What the next step begins with: the state, or for a share of the lanes a fresh one.
+
+    A network that never began anew while it learned foretells badly for thousands of units when it does.
+    """
+    carried = tuple(memory.detach().float() for memory in state)
+    if not reset:
+        return carried
+    kept = torch.empty(len(carried[0]), 1).bernoulli_(1 - reset, generator=noise).bool()  # (B, 1)
+    return tuple(torch.where(kept, memory, new) for memory, new in zip(carried, fresh, strict=True))
 
 
 def _penalty(training: TrainingConfig, dropped: Tensor, plain: Tensor) -> Tensor | float:
@@ -378,7 +282,7 @@ def _evaluate(run: Run, lr: float) -> str:
     return ending
 
 
-def _write(run: Run, stopped: str, baseline: Baseline) -> Outcome:
+def _write(run: Run, stopped: str) -> Outcome:
     """Measure the best weights on all held-out stories and write the model folder."""
     if run.best_weights:
         run.model.load_state_dict(run.best_weights)
@@ -393,7 +297,8 @@ def _write(run: Run, stopped: str, baseline: Baseline) -> Outcome:
     if run.past:
         looked_back, before = run.measured(run.past.stories).bits_per_byte, run.past.bits_per_byte
     limit = run.settings.training.time
-    beside = baseline.beside(held_out, None if limit is None else max(0.0, limit - run.seconds))
+    patience = None if limit is None else max(0.0, limit - run.seconds)
+    beside = run.baseline.beside(held_out, patience) if run.baseline else Beside()
     about = {
         "name": run.out.resolve().name,
         "unit": run.corpus.tokenizer.unit,
@@ -404,6 +309,9 @@ def _write(run: Run, stopped: str, baseline: Baseline) -> Outcome:
         "train_accuracy": accuracy,
         "held_out": held_out.to_json() if held_out else None,
         **dataclasses.asdict(beside),
+        "forecast_bits_per_byte": run.forecast.to_json() if run.forecast else None,
+        "epochs": round(run.epochs, 3),
+        "units": run.corpus.train.tokens,
         "digest": run.corpus.digest,
         "from_model": run.settings.training.from_model,
         "old_held_out_bits_per_byte": looked_back,
@@ -423,22 +331,9 @@ def _write(run: Run, stopped: str, baseline: Baseline) -> Outcome:
     return Outcome(
         folder=run.out, seconds=run.seconds, steps=run.step, train_accuracy=accuracy, held_out=held_out,
         baseline=beside.baseline_bits_per_byte, mixture=beside.mixture_bits_per_byte,
-        mixture_weight=beside.mixture_weight, stopped=stopped, old_held_out=looked_back, old_held_out_before=before,
+        mixture_weight=beside.mixture_weight, stopped=stopped, forecast=run.forecast,
+        epochs=run.epochs, old_held_out=looked_back, old_held_out_before=before,
     )  # fmt: skip
-
-
-@contextmanager
-def _processor(threads: int) -> Iterator[None]:
-    """The processor set up for learning, and afterwards as it was found."""
-    before, tiny = torch.get_num_threads(), torch.tensor(1e-40)
-    flushed = (tiny * 0.5).item() == 0.0
-    torch.set_num_threads(threads)
-    torch.set_flush_denormal(True)  # denormal numbers slow an LSTM many times over
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-        torch.set_flush_denormal(flushed)
 
 
 @contextmanager

@@ -80,7 +80,7 @@ def optimizer_for(model: LanguageModel, training: TrainingConfig) -> Optimizer |
         return rule([parameter for _, parameter in learned], weight_decay=training.weight_decay)
     layers = len(model.layers)
     depths = {"head": 0, **{f"cells.{index}": layers - index for index in range(layers)}}
-    depths["embedding"] = layers + 1 if model.config.head == "full" else 0
+    depths["embedding"] = depths["ngrams"] = layers + 1 if model.config.head == "full" else 0
     groups: dict[int, list[Tensor]] = {}
     for name, parameter in learned:
         groups.setdefault(depths[part_of(name)], []).append(parameter)

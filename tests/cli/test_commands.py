@@ -33,6 +33,8 @@ def model(tmp_path_factory: pytest.TempPathFactory, fable: Path) -> Path:
         "train_accuracy",
         "held_out_bits_per_byte",
         "baseline_bits_per_byte",
+        "forecast_bits_per_byte",
+        "epochs",
         "mixture_bits_per_byte",
         "mixture_weight",
         "old_held_out_bits_per_byte",

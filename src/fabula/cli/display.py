@@ -11,10 +11,10 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
 from fabula import cli
-from fabula.events import Began, Evaluated, Event, Saved, Stepped, Warned
+from fabula.events import Began, Evaluated, Event, Foretold, Saved, Stepped, Warned
 
 if TYPE_CHECKING:
-    from fabula.training import Outcome
+    from fabula.outcome import Outcome
 
 REFRESH = 0.1
 """Seconds between two looks at the bar."""
@@ -59,6 +59,10 @@ class Display:
                 self._say(f"saved step {event.step:,}", "dim")
             case Warned():
                 self._say(event.message, "yellow")
+            case Foretold():
+                told, times = event.forecast, f"{event.epochs:.1f}"
+                figures = f"{told.bits_per_byte:.2f} bits/byte at the end ({told.low:.2f} to {told.high:.2f})"
+                self._say(f"forecast: {figures}, the text read {times} times", "dim")
 
     def tell(self, prompt: str, text: str) -> None:
         """A story told on the way."""
@@ -82,6 +86,9 @@ class Display:
             verdict = f"beaten by {gain:.3f}" if gain > 0 else f"not beaten: better by {-gain:.3f}; give it more time"
             both = f"; both mixed: {outcome.mixture:.3f}" if outcome.mixture else ""
             self._say(f"an n-gram model of the same units: {outcome.baseline:.3f}, {verdict}{both}", "bold")
+        if held_out and (told := outcome.forecast):
+            inside = "inside" if told.low <= held_out.bits_per_byte <= told.high else "outside"
+            self._say(f"forecast: {told.bits_per_byte:.2f} ({told.low:.2f} to {told.high:.2f}): {inside}", "bold")
         if outcome.old_held_out and outcome.old_held_out_before:
             lost = outcome.old_held_out - outcome.old_held_out_before
             verdict = f"{lost:.3f} forgotten" if lost > 0 else f"{-lost:.3f} gained"

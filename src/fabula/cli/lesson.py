@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from fabula.article.notebook import Notebook
     from fabula.article.tips import Question, Table
 
+SPIN = 20_000
+"""Rounds that waiting threads spin: a step is a hundred tiny regions, too near to each other to sleep between them."""
+
 
 def lesson(
     *,
@@ -108,7 +111,7 @@ def _rooms() -> tuple[Any, Any, Any, Any]:
     """The rooms that learn; torch takes a second to import, so this comes late."""
     from fabula.api import calm_threads  # noqa: PLC0415
 
-    calm_threads()
+    calm_threads(SPIN)
     try:
         from fabula.article import course, experiment, notebook, tips  # noqa: PLC0415
     except ModuleNotFoundError as error:

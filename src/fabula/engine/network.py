@@ -18,7 +18,10 @@ from fabula.engine.weights import check_values, check_weights
 
 Integers = NDArray[np.integer[Any]]
 State = tuple[Floats, ...]
-"""What the network remembers, lowest layer first, each (B, H): lstm (h0, c0, h1, c1, ...), gru (h0, h1, ...)."""
+"""What the network remembers, lowest layer first, each (B, H): lstm (h0, c0, h1, c1, ...), gru (h0, h1, ...).
+
+With n-grams of N units a last array (B, N-1) holds the units before, as floats.
+"""
 
 _NUMBERS = 1 << 23
 """Intermediate numbers computed at once (32 MB), whatever the vocabulary and the length of the text."""
@@ -38,13 +41,17 @@ class Engine:
         self._hidden, self._vocabulary = config.hidden or 0, vocabulary
         self._gates = self._hidden * kind.gates
         self._memories = [f"{layer}.{slot}" for layer in range(config.layers or 0) for slot in kind.slots]
+        self._before = (config.ngrams or 2) - 1 if config.buckets else 0
+        self._memories += ["before"] if self._before else []
         self._news = [f"{name}.new" for name in self._memories]
         self._graph = build(config, vocabulary, weights)  # kept, for the session reads the weights where they lie
         self._session = self._graph.session(threads or self._graph.threads())
 
     def initial_state(self, batch: int) -> State:
-        """The state before the first unit: zeros."""
-        return tuple(np.zeros((batch, self._hidden), np.float32) for _ in self._memories)
+        """The state before the first unit: zeros, and an end mark for each unit that an n-gram looks back to."""
+        zeros = (np.zeros((batch, self._hidden), np.float32) for name in self._memories if name != "before")
+        before = np.full((batch, self._before), self._vocabulary - 1, np.float32)
+        return (*zeros, before) if self._before else tuple(zeros)
 
     def read(self, ids: Integers, state: State) -> State:
         """Take in some units without a word on what comes next: ids (B, T) -> the new state."""

@@ -35,18 +35,21 @@ def expected_shapes(config: ModelConfig, vocabulary: int) -> dict[str, tuple[int
         shapes[f"cells.{layer}.weight_ih"] = (rows, hidden if layer else embedding)
         shapes[f"cells.{layer}.weight_hh"] = (rows, hidden)
         shapes[f"cells.{layer}.bias_ih"] = shapes[f"cells.{layer}.bias_hh"] = (rows,)
+    if config.buckets:
+        shapes["ngrams.weight"] = (config.buckets, embedding)
+    judged = config.judged
     if config.head == "full":
-        return shapes | {"head.weight": (vocabulary, hidden), "head.bias": (vocabulary,)}
-    if embedding != hidden:
-        shapes["head.projection.weight"] = (embedding, hidden)
+        return shapes | {"head.weight": (vocabulary, judged), "head.bias": (vocabulary,)}
+    if embedding != judged:
+        shapes["head.projection.weight"] = (embedding, judged)
     if config.head == "tied":
         return shapes | {"head.bias": (vocabulary,)}
-    tails = clusters.tails(vocabulary, hidden)
+    tails = clusters.tails(vocabulary, judged)
     shapes["head.places"] = (vocabulary,)
     shapes["head.clusters"] = (len(tails), embedding)
     shapes["head.bias"] = (clusters.shortlist(vocabulary) + len(tails),)
     for number, (start, end, width) in enumerate(tails):
-        shapes[f"head.tails.{number}.projection"] = (width, hidden)
+        shapes[f"head.tails.{number}.projection"] = (width, judged)
         shapes[f"head.tails.{number}.weight"] = (end - start, width)
         shapes[f"head.tails.{number}.bias"] = (end - start,)
     return shapes

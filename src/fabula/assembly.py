@@ -1,0 +1,132 @@
+"""How a training is put together from a corpus and settings: what is not chosen is, and nothing is learned yet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from fabula import checkpoints, footprint, precision, processor, recipe
+from fabula.config import Settings
+from fabula.corpus import Corpus
+from fabula.errors import UsageError
+from fabula.events import Listener
+from fabula.folder import Checkpoint
+from fabula.inheritance import GENTLER, Ancestor
+from fabula.model import LanguageModel
+from fabula.pretrained import initial_embedding
+from fabula.run import Run
+from fabula.streams import Feed, Lanes, Windows, frequencies
+from fabula.tuning import begin_from, freeze, look_back, optimizer_for
+
+CHECK_TOKENS = 32_768
+"""Held-out units measured on the way; all of them are measured at the end."""
+
+LEAST = 1.0
+"""Seconds of a time limit that must be left for learning when all is ready."""
+
+
+def begin(
+    corpus: Corpus,
+    out: Path,
+    settings: Settings,
+    *,
+    size: str | None,
+    ancestor: Ancestor | None,
+    listeners: Sequence[Listener],
+    begun: float,
+) -> Run:
+    """A new run. Errors: UsageError for what cannot be done with the memory or in the time there is."""
+    wished = settings.training.lr
+    settings, said = recipe.choose(settings, _facts(corpus, settings), size)
+    settings = replace(settings, text=replace(settings.text, unit=corpus.tokenizer.unit))
+    notes = [*corpus.notes, f"unit: {corpus.tokenizer.unit} ({corpus.unit_reason})", *said]
+    if ancestor and wished is None:
+        settings, gentler = _gentler(settings)
+        notes.append(gentler)
+    run = _assemble(out, settings, replace(corpus, notes=tuple(notes)), listeners, begun)
+    if ancestor:
+        _start_from(ancestor, run)
+    limit = run.settings.training.time
+    if limit is not None and limit - run.seconds - run.reserve < LEAST and not corpus.by_heart:
+        least = run.seconds + run.reserve + LEAST
+        raise UsageError(f"--time {limit:g}s is too short to learn anything here: give {least + 1:.0f}s or more")
+    return run
+
+
+def again(
+    corpus: Corpus, out: Path, settings: Settings, saved: Checkpoint, *, listeners: Sequence[Listener], begun: float
+) -> Run:
+    """A run at the step where its checkpoint stands."""
+    run = _assemble(out, settings, corpus, listeners, begun)
+    checkpoints.restore(run, saved)
+    return run
+
+
+def _facts(corpus: Corpus, settings: Settings) -> recipe.Facts:
+    """What the recipe depends on; the machine is measured only where a time limit makes its speed count."""
+    training, speed = settings.training, None
+    if not corpus.by_heart and (training.time is not None or (training.steps is None and training.epochs is None)):
+        with processor.ready(training.threads):
+            speed = processor.units_per_second(precision.choose(training.precision, processor.SAMPLE[-1]))
+    return recipe.Facts(
+        predictions=corpus.train.tokens + len(corpus.train.streams),
+        vocabulary=corpus.tokenizer.size,
+        unit=corpus.tokenizer.unit,
+        by_heart=corpus.by_heart,
+        speed=speed,
+    )
+
+
+def _gentler(settings: Settings) -> tuple[Settings, str]:
+    """The learning rate of a model that knows something already, and a sentence on it."""
+    lr = (settings.training.lr or 0.0) * GENTLER
+    said = f"learning rate {lr:.2g}, a third of a new model's, lest it forget: --set training.lr overrules it"
+    return replace(settings, training=replace(settings.training, lr=lr)), said
+
+
+def _start_from(ancestor: Ancestor, run: Run) -> None:
+    """Give a fresh run what an old model knows, and measure what that one could do."""
+    training = run.settings.training
+    with processor.ready(training.threads):
+        run.past, said = look_back(ancestor, run.corpus, CHECK_TOKENS)
+    if run.past:
+        run.reserve += run.past.seconds
+    inherited = begin_from(ancestor, run.model, run.corpus, training.seed)
+    run.corpus = replace(run.corpus, notes=(*run.corpus.notes, inherited, said))
+
+
+def _assemble(out: Path, settings: Settings, corpus: Corpus, listeners: Sequence[Listener], begun: float) -> Run:
+    """A run at its very beginning."""
+    training, end, streams = settings.training, corpus.tokenizer.end, corpus.train.streams
+    assert training.batch
+    assert training.length
+    if settings.model.window:
+        feed: Feed = Windows(streams, end, window=settings.model.window, batch=training.batch, seed=training.seed)
+    else:
+        feed = Lanes(streams, end, batch=training.batch, length=training.length, seed=training.seed)
+    shape, start, said = initial_embedding(settings, corpus)
+    footprint.check(shape, training, corpus.tokenizer.size, corpus.train.tokens)
+    model = LanguageModel(shape, corpus.tokenizer.size, torch.Generator().manual_seed(training.seed))
+    if shape.head == "adaptive":
+        model.set_counts(frequencies(streams, end))
+    if start is not None:
+        model.set_embedding(start, frozen=training.freeze_vectors)
+    freeze(model, training.freeze)
+    # A text learned by heart is known before a probe would pay.
+    unprobed = corpus.by_heart and training.precision == "auto"
+    return Run(
+        out=out,
+        settings=replace(settings, model=shape),
+        corpus=replace(corpus, notes=(*corpus.notes, *said)),
+        model=model,
+        optimizer=optimizer_for(model, training),
+        feed=feed,
+        check=corpus.held_out.first(CHECK_TOKENS, corpus.held_out_stories) if corpus.held_out else None,
+        listeners=listeners,
+        begun=begun,
+        precision="fp32" if unprobed else precision.choose(training.precision, shape.hidden or 0),
+        state=model.initial_state(feed.batch(0)[0].shape[0]),
+    )

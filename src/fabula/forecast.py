@@ -1,0 +1,40 @@
+"""What a training will come to, foretold when it has hardly begun; knows no network.
+
+The n-gram model, fitted in seconds, tells how hard the text is; how far a network gets beside it depends on how much
+there is to learn from and how often it can be read. benchmarks/forecast.py fits the numbers below.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+CONSTANT, EPOCHS, UNITS = 0.0, 0.0, 0.0
+"""log(bits / baseline bits) = CONSTANT + EPOCHS log(epochs) + UNITS log(units of the text)."""
+
+SPREAD = 0.05
+"""Half of the interval, as a logarithm: four of five trainings end inside."""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Bits per byte of held-out text at the end: the likeliest figure, and an interval that holds four of five."""
+
+    bits_per_byte: float
+    low: float
+    high: float
+
+    def to_json(self) -> list[float]:
+        """Low, likeliest, high."""
+        return [round(figure, 4) for figure in (self.low, self.bits_per_byte, self.high)]
+
+
+def forecast(baseline: float, epochs: float, units: int) -> Forecast:
+    """From the n-gram model's bits per byte, how often the text will be read, and its units.
+
+    >>> early, late = forecast(2.0, 0.5, 10**6), forecast(2.0, 2.0, 10**6)
+    >>> early.low < early.bits_per_byte < early.high and late.bits_per_byte <= early.bits_per_byte
+    True
+    """
+    middle = baseline * math.exp(CONSTANT + EPOCHS * math.log(epochs) + UNITS * math.log(units))
+    return Forecast(middle, middle * math.exp(-SPREAD), middle * math.exp(SPREAD))

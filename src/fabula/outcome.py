@@ -1,0 +1,58 @@
+"""What a training came to, for people and programs; knows no network and no folder inside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fabula.evaluation import Measure
+from fabula.forecast import Forecast
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a training came to."""
+
+    folder: Path
+    seconds: float
+    steps: int
+    train_accuracy: float
+    held_out: Measure | None
+    baseline: float | None
+    """Bits per byte that an n-gram model of the same units needs for the held-out stories."""
+    epochs: float
+    """Times the text was read."""
+    stopped: str
+    """time, steps, epochs, learned (by heart), early (no more gain), or interrupted."""
+    forecast: Forecast | None = None
+    """What was foretold of `held_out` early on."""
+    mixture: float | None = None
+    """Bits per byte of both mixed, each half of the predictions judged with the weight that fits the other."""
+    mixture_weight: float | None = None
+    """The network's weight that fits all of them."""
+    old_held_out: float | None = None
+    old_held_out_before: float | None = None
+    """Bits per byte for stories that the model it started from had kept aside: of this model, and of that one."""
+
+    def to_json(self) -> dict[str, Any]:
+        """What `fabula train --json` prints."""
+        return {
+            "folder": str(self.folder),
+            "seconds": round(self.seconds, 3),
+            "steps": self.steps,
+            "train_accuracy": round(self.train_accuracy, 5),
+            "held_out_bits_per_byte": round(self.held_out.bits_per_byte, 5) if self.held_out else None,
+            "baseline_bits_per_byte": round(self.baseline, 5) if self.baseline else None,
+            "forecast_bits_per_byte": self.forecast.to_json() if self.forecast else None,
+            "epochs": round(self.epochs, 3),
+            "mixture_bits_per_byte": _rounded(self.mixture),
+            "mixture_weight": _rounded(self.mixture_weight),
+            "old_held_out_bits_per_byte": _rounded(self.old_held_out),
+            "old_held_out_bits_per_byte_before": _rounded(self.old_held_out_before),
+            "stopped": self.stopped,
+        }
+
+
+def _rounded(figure: float | None) -> float | None:
+    return None if figure is None else round(figure, 5)
