@@ -59,13 +59,19 @@ def measure(text: Path, time: str, folder: Path, *, beside: bool) -> Figures:
     command = fabula("train", str(train), "--held-out", str(kept), "--time", time, "-o", model, "--json", "-q")
     seconds, said = timed(command)
     learned, measured = json.loads(said), json.loads(timed(fabula("evaluate", model, str(kept), "--json"))[1])
+    about = json.loads((Path(model) / "config.json").read_text(encoding="utf-8"))["about"]
     found: Figures = {
         "seconds": round(seconds, 1),
-        "unit": json.loads((Path(model) / "config.json").read_text(encoding="utf-8"))["about"]["unit"],
+        "unit": about["unit"],
+        "units": about["units"],
         "steps": learned["steps"],
+        "epochs": learned["epochs"],
         "bits_per_byte": round(measured["bits_per_byte"], 4),
         "nats_per_char": round(measured["nats_per_char"], 4),
         "perplexity_per_word": round(measured["perplexity_per_word"], 1),
+        "kneser_ney": learned["baseline_bits_per_byte"],
+        "mixed with kneser_ney": learned["mixture_bits_per_byte"],
+        "forecast": learned["forecast_bits_per_byte"],
     }
     if wikitext:
         tested = json.loads(timed(fabula("evaluate", model, str(test), "--json"))[1])
@@ -74,9 +80,8 @@ def measure(text: Path, time: str, folder: Path, *, beside: bool) -> Figures:
     if beside:
         parts = (train, kept) if wikitext else stories(train, kept, folder)
         found |= peers(parts, CUTS.get(text.name, "words"), time, measured["bytes"], test if wikitext else None)
-        rivals = {"kneser_ney": learned["baseline_bits_per_byte"], **found["peers_bits_per_byte"]}
+        rivals = {"kneser_ney": found["kneser_ney"], **found["peers_bits_per_byte"]}
         found["peers_bits_per_byte"] = rivals
-        found["mixed with kneser_ney"] = learned.get("mixture_bits_per_byte")
         best = min((name for name in rivals if rivals[name]), key=lambda name: rivals[name])
         found |= {"best peer": best, "lower by": round(1 - measured["bits_per_byte"] / rivals[best], 4)}
     return found

@@ -28,7 +28,7 @@ def test_a_later_source_overrules_an_earlier_one() -> None:
         ({"text": {"unit": "syllables"}}, "text.unit must be one of auto, symbols, words, subwords, chars, bytes"),
         ({"text": {"paths": "one"}}, "text.paths must be a list of texts"),
         ({"text": {"held_out": None}}, "text.held_out must be given"),
-        ({"model": {"depth": 2}}, "unknown setting model.depth: model has cell, dropout"),
+        ({"model": {"depth": 2}}, "unknown setting model.depth: model has buckets, cell"),
         ({"models": {}}, "unknown section 'models'"),
         ({"model": 3}, "[model] must be a table of settings"),
         ({"model": {"head": "perhaps"}}, "model.head must be one of auto, full, tied, adaptive"),

@@ -22,7 +22,7 @@ def test_every_gap_is_filled(
     own = {name: value for name, value in dataclasses.asdict(settings.model).items() if value is None}
     assert set(own) <= {"dropout_input", "dropout_hidden", "dropout_output"}  # those follow `dropout`
     training = settings.training
-    assert None not in (training.lr, training.batch, training.length)
+    assert None not in (training.lr, training.batch, training.length, training.reset, training.penalty_slope)
     assert training.time or training.steps or training.epochs
     assert said
 

@@ -140,11 +140,11 @@ class TrainingConfig(Section):
     decay: str = setting("cosine", "how the learning rate falls afterwards", choices=("cosine", "linear", "none"))
     weight_decay: float = setting(0.0, "pull of the weights towards zero (AdamW)", low=0.0, high=10.0)
     clip: float = setting(1.0, "longest gradient allowed; 0 for no limit", low=0.0, high=10**6)
-    penalty_activation: float = setting(
-        0.0, "cost of the square of what leaves the last layer, after dropout (AR)", low=0.0, high=1000.0
+    penalty_activation: float | None = setting(
+        None, "cost of the square of what leaves the last layer, after dropout (AR)", low=0.0, high=1000.0
     )
-    penalty_slope: float = setting(
-        0.0, "cost of the square of its change between moments, before dropout (TAR)", low=0.0, high=1000.0
+    penalty_slope: float | None = setting(
+        None, "cost of the square of its change between moments, before dropout (TAR)", low=0.0, high=1000.0
     )
     averaging: float = setting(
         0.0, "weights measured and saved: averages that lag by this share of the steps; 0 for none", low=0.0, high=0.5

@@ -99,10 +99,12 @@ def _at_length(training: TrainingConfig, fine: bool) -> TrainingConfig:
     return replace(
         training,
         time=DEFAULT_SECONDS if unlimited else training.time,
-        lr=_or(training.lr, 6e-3 if fine else 4e-3),
+        lr=_or(training.lr, 6e-3 if fine else 5e-3),
         batch=training.batch or (32 if fine else 16),
         length=training.length or (48 if fine else 32),
         reset=_or(training.reset, RESET),
+        penalty_activation=_or(training.penalty_activation, 2.0),  # as in AWD-LSTM
+        penalty_slope=_or(training.penalty_slope, 1.0),
     )
 
 
@@ -136,9 +138,9 @@ def _dropout(epochs: float) -> float:
     """The oftener a text is read, the more must be silenced lest it be learned by heart.
 
     >>> [round(_dropout(epochs), 2) for epochs in (0.5, 2, 9, 100)]
-    [0.06, 0.16, 0.33, 0.5]
+    [0.09, 0.24, 0.5, 0.6]
     """
-    return min(0.5, round(0.10 * math.log2(1 + epochs), 2))
+    return min(0.6, round(0.15 * math.log2(1 + epochs), 2))
 
 
 def _by_heart(training: TrainingConfig, model: ModelConfig, facts: Facts) -> TrainingConfig:
@@ -156,6 +158,8 @@ def _by_heart(training: TrainingConfig, model: ModelConfig, facts: Facts) -> Tra
         batch=batch,
         length=training.length or min(64, -(-facts.predictions // batch)),
         reset=_or(training.reset, 0.0),
+        penalty_activation=_or(training.penalty_activation, 0.0),
+        penalty_slope=_or(training.penalty_slope, 0.0),
     )
 
 
