@@ -15,7 +15,7 @@ from record import fabula, median, timed, write
 
 FABLE = Path(__file__).resolve().parents[1] / "src" / "fabula" / "data" / "belling_the_cat.txt"
 PEER = Path(__file__).parent / "peers" / "article_tensorflow.py"
-STEPS, PAIRS = 3000, 5
+STEPS, PAIRS = 2000, 5
 
 
 def main() -> None:

@@ -38,11 +38,16 @@ def median(values: list[float]) -> float:
     return round(statistics.median(values), 4)
 
 
+def _plain(argument: str) -> str:
+    """An argument as anybody may read it: where this machine keeps another Python says nothing."""
+    return "PYTHON" if Path(argument).name.startswith("python") else argument
+
+
 def write(question: str, figures: object) -> None:
     """Write results/QUESTION.json with the command, the machine and the versions, and print the figures."""
     facts = diagnose()
     record = {
-        "command": "python " + " ".join(["benchmarks/" + Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": " ".join(["python", "benchmarks/" + Path(sys.argv[0]).name, *map(_plain, sys.argv[1:])]),
         "date": time.strftime("%Y-%m-%d"),
         "machine": {name: facts["machine"][name] for name in ("processor", "cores")},
         "versions": {"python": platform.python_version(), "torch": metadata.version("torch"), **facts["core"]},
