@@ -167,14 +167,15 @@ The aim was 4 times; 2 is the least that is acceptable.
 `fabula train TEXT --held-out KEPT --time 180s`, no other flag; figures by `fabula evaluate` on the kept text. Splits:
 Tiny Shakespeare as nanoGPT splits it, the others by story. Bits per byte compare across units and languages.
 
-| text | unit | steps | epochs | bits per byte | nats per character | perplexity per word | n-gram | mixed | whole process |
+| text | unit | steps | epochs | bits per byte | nats per character | perplexity per word | n-gram | mixed | process |
 |---|---|---|---|---|---|---|---|---|---|
 {quality_rows()}
 
 {conditions("quality-180s")}
 
-For Chinese a word is a character, see [json.md](json.md). The n-gram model (Kneser-Ney, bits per byte) of the same units is
-fitted beside each training; mixed with it, each half of the predictions is judged with the weight that fits the other.
+For Chinese a word is a character, see [json.md](json.md). The n-gram model (Kneser-Ney, bits per byte) of the same
+units is fitted beside each training; mixed with it, each half of the predictions is judged with the weight that fits
+the other.
 `python benchmarks/quality.py --peers` sets a word model and a small transformer beside them; it was not run yet.
 The aim for Shakespeare was 1.38 nats per character, 1.43 the most that is acceptable.
 

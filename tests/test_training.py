@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import tomllib
 from pathlib import Path
@@ -19,7 +20,7 @@ import fabula
 from fabula import folder, training
 from fabula.config import TrainingConfig, resolve
 from fabula.errors import DivergedError, FolderError, TextError, UsageError
-from fabula.events import Began, Evaluated, Event, Stepped
+from fabula.events import Began, Evaluated, Event, Foretold, Stepped
 
 ONE = {"threads": 1}
 SMALL = {"model": {"hidden": 24, "embedding": 8}, "text": {"unit": "chars"}}
@@ -310,6 +311,33 @@ def test_early_stop_when_nothing_is_gained(tales: Path, tmp_path: Path) -> None:
     outcome = run(tales, tmp_path / "out", training=plan)
     assert outcome.stopped == "early"
     assert outcome.steps == 40
+
+
+def test_the_held_out_figure_is_foretold_once_and_kept(tales: Path, tmp_path: Path) -> None:
+    """As soon as the n-gram model is there, which a training waits for here before its second step."""
+    told: list[Foretold] = []
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Foretold):
+            told.append(event)
+        if isinstance(event, Stepped) and event.step == 1:
+            for thread in threading.enumerate():
+                if thread.name == "baseline":
+                    thread.join()
+
+    outcome = run(tales, tmp_path / "out", (listen,), training={"steps": 30, "batch": 4})
+    assert len(told) == 1
+    forecast = told[0].forecast
+    assert 0 < forecast.low < forecast.bits_per_byte < forecast.high
+    assert outcome.to_json()["forecast_bits_per_byte"] == forecast.to_json()
+    assert told[0].epochs == pytest.approx(outcome.epochs)
+    assert folder.read_model(tmp_path / "out").about["forecast_bits_per_byte"] == forecast.to_json()
+
+
+def test_a_time_too_short_to_learn_anything_is_refused(tales: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"--time 1s is too short to learn anything here: give \d+s or more"):
+        run(tales, tmp_path / "out", training={"time": "1s"})
+    assert not (tmp_path / "out").exists()
 
 
 def test_notes_say_what_was_chosen(tales: Path, tmp_path: Path) -> None:
