@@ -52,6 +52,16 @@ def test_what_was_chosen_stays(by_heart: bool) -> None:
      (20_000, True, "full")],
 )  # fmt: skip
 def test_the_output_layer_follows_the_vocabulary(vocabulary: int, by_heart: bool, head: str) -> None:
-    facts = Facts(predictions=10**6, vocabulary=vocabulary, unit="words", by_heart=by_heart)
+    facts = Facts(predictions=10**6, vocabulary=vocabulary, unit="chars", by_heart=by_heart)
     assert choose(Settings(), facts)[0].model.head == head
     assert choose(resolve({"model": {"head": "tied"}}), facts)[0].model.head == "tied"
+
+
+def test_few_subwords_are_no_letters() -> None:
+    """A small text has few subwords, and they need the room and the small steps of subwords."""
+    letters, pieces = (
+        choose(Settings(), Facts(predictions=10**5, vocabulary=738, unit=unit, by_heart=False))[0]
+        for unit in ("chars", "subwords")
+    )
+    assert (letters.model.head, letters.model.embedding, letters.training.batch) == ("full", 64, 32)
+    assert (pieces.model.head, pieces.model.embedding, pieces.training.batch) == ("tied", 256, 16)

@@ -36,7 +36,7 @@ BUCKETS = 32_768
 """Most vectors that those share."""
 
 FEW = 1000
-"""Below so many units (letters, bytes) each is seen often and needs little room; above (words, Chinese) they share."""
+"""Below so many letters or bytes each is seen often and needs little room; words and Chinese share."""
 
 
 MANY = 20_000
@@ -59,7 +59,7 @@ class Facts:
 def choose(settings: Settings, facts: Facts, size: str | None = None) -> tuple[Settings, list[str]]:
     """Settings without gaps, and sentences on what was chosen."""
     shape, model = SIZES[size or "small"], settings.model
-    fine = facts.vocabulary < FEW
+    fine = facts.vocabulary < FEW and facts.unit in {"chars", "bytes"}
     hidden = model.hidden or shape["hidden"]
     embedding = model.embedding or (hidden if facts.by_heart else 64 if fine else min(256, hidden))
     model = replace(
