@@ -11,7 +11,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "fabula"
 
 LAYERS = [
     {"errors", "version", "data"},
-    {"config", "pages"},
+    {"config", "pages", "machine"},
     {"text", "tokens", "vectors", "sampling", "novelty", "ngram", "clusters", "hashing", "forecast"},
     {"endings", "engine", "streams", "cells", "heads", "optimizers", "precision", "lesson"},
     {"evaluation", "model", "mixture", "footprint", "processor"},
@@ -31,8 +31,8 @@ LAYERS = [
 """Lowest first; each room may import from the layers below its own, and inside itself."""
 
 WITHOUT_TORCH = {
-    "errors", "version", "config", "pages", "text", "tokens", "vectors", "sampling", "clusters", "hashing", "forecast",
-    "endings", "novelty", "ngram", "mixture", "adaptation", "baseline", "engine", "footprint", "streams", "evaluation",
+    "errors", "version", "config", "pages", "machine", "text", "tokens", "vectors", "sampling", "clusters", "hashing",
+    "forecast", "endings", "novelty", "ngram", "mixture", "adaptation", "baseline", "engine", "footprint", "streams", "evaluation",
     "corpus", "folder", "recipe", "card", "events", "inheritance", "storyteller", "narration", "report", "api",
     "__init__",
 }  # fmt: skip

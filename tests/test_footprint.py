@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fabula import footprint
+from fabula import footprint, machine
 from fabula.config import CELLS, HEADS, ModelConfig, TrainingConfig
 from fabula.errors import UsageError
 from fabula.model import LanguageModel
@@ -46,21 +46,21 @@ def test_more_needs_more(larger: tuple[ModelConfig, TrainingConfig]) -> None:
 
 
 def test_this_machine_says_what_it_has() -> None:
-    free = footprint.available()
+    free = machine.free_memory()
     assert free is None or free > 1 << 20
 
 
 def test_what_fits_is_let_through(monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = footprint.needed(shape(), TRAINING, 50, 99)
     for free in (wanted, None):
-        monkeypatch.setattr(footprint, "available", lambda free=free: free)
+        monkeypatch.setattr(machine, "free_memory", lambda free=free: free)
         footprint.check(shape(), TRAINING, 50, 99)
 
 
 def test_what_does_not_fit_is_refused_with_a_proposal_that_does(monkeypatch: pytest.MonkeyPatch) -> None:
     large = shape(hidden=4096, embedding=1024, head="tied")
     few = dataclasses.replace(large, hidden=1024, embedding=256)
-    monkeypatch.setattr(footprint, "available", lambda: footprint.needed(few, TRAINING, 5000, 10**6))
+    monkeypatch.setattr(machine, "free_memory", lambda: footprint.needed(few, TRAINING, 5000, 10**6))
     with pytest.raises(UsageError, match=r"^this training needs about [\d.]+ GB of memory, [\d.]+ GB are free") as told:
         footprint.check(large, TRAINING, 5000, 10**6)
     assert "--set model.hidden=1024 --set model.embedding=256 would fit" in str(told.value)
@@ -68,12 +68,12 @@ def test_what_does_not_fit_is_refused_with_a_proposal_that_does(monkeypatch: pyt
 
 def test_a_huge_vocabulary_is_offered_the_adaptive_head(monkeypatch: pytest.MonkeyPatch) -> None:
     full = shape(hidden=512, embedding=256)
-    monkeypatch.setattr(footprint, "available", lambda: 2_000_000_000)
+    monkeypatch.setattr(machine, "free_memory", lambda: 2_000_000_000)
     with pytest.raises(UsageError, match=r"--set model\.head=adaptive would fit"):
         footprint.check(full, TrainingConfig(batch=16, length=32), 170_000, 10**6)
 
 
 def test_where_nothing_fits_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(footprint, "available", lambda: 1000)
+    monkeypatch.setattr(machine, "free_memory", lambda: 1000)
     with pytest.raises(UsageError, match="a machine with more"):
         footprint.check(shape(), TRAINING, 50, 99)

@@ -2,7 +2,7 @@
 
 import torch
 
-from fabula import processor
+from fabula import machine, processor
 
 
 def test_the_processor_is_left_as_it_was_found() -> None:
@@ -16,4 +16,4 @@ def test_the_processor_is_left_as_it_was_found() -> None:
 
 def test_the_speed_of_a_layer_is_measured() -> None:
     assert processor.units_per_second("fp32") > 10
-    assert processor.cores() >= 1
+    assert machine.cores() >= 1

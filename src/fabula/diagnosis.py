@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import sys
 from importlib import metadata, util
 
+from fabula import machine
 from fabula.version import __version__
 
 CORE = ("numpy", "tokenizers", "safetensors", "onnxruntime", "onnx", "cyclopts", "rich", "platformdirs")
@@ -30,8 +30,7 @@ def diagnose() -> dict[str, dict[str, object]]:
 
 
 def _machine() -> dict[str, object]:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    facts: dict[str, object] = {"processor": _processor(), "cores": cores}
+    facts: dict[str, object] = {"processor": _processor(), "cores": machine.cores()}
     if util.find_spec("torch") is None:
         return facts | {"training": "not possible: pip install 'fabula[train]'"}
     import torch  # noqa: PLC0415

@@ -8,8 +8,7 @@ Legend: B rows, T time, W window, N predictions.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -21,6 +20,7 @@ from fabula.evaluation import Ids, segments
 from fabula.folder import Model
 from fabula.model import LanguageModel
 from fabula.optimizers import RMSProp, clip, gradients_of
+from fabula.precision import no_denormals
 
 LONGEST = 1.0
 """Longest gradient of an update: a surprise must not undo what was learned before."""
@@ -37,7 +37,7 @@ def learn_on(model: Model, streams: Sequence[Ids], options: Dynamic) -> NDArray[
     parameters: list[Tensor] = list(network.parameters())
     trained = [parameter.detach().clone() for parameter in parameters]
     rule, state, costs = RMSProp(parameters), network.initial_state(1), [np.empty(0, np.float32)]
-    with _no_denormals():
+    with no_denormals():
         for part in segments(streams, tokenizer.end, length=options.length, window=config.window):
             ids, targets = (torch.from_numpy(units) for units in part)  # (1, T), (1, T) or (B, W), (B, 1)
             if config.window:
@@ -51,14 +51,3 @@ def learn_on(model: Model, streams: Sequence[Ids], options: Dynamic) -> NDArray[
                 torch._foreach_lerp_(parameters, trained, options.decay)
             state = tuple(memory.detach() for memory in state)
     return np.concatenate(costs)
-
-
-@contextmanager
-def _no_denormals() -> Iterator[None]:
-    """Numbers too near to zero are zero, for they slow all sums down; afterwards as it was found."""
-    flushed = (torch.tensor(1e-40) * 0.5).item() == 0.0
-    torch.set_flush_denormal(True)
-    try:
-        yield
-    finally:
-        torch.set_flush_denormal(flushed)

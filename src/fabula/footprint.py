@@ -6,12 +6,10 @@ Legend: V vocabulary, E embedding width, H hidden units, N predictions in a step
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
-from fabula import clusters
+from fabula import clusters, machine
 from fabula.config import ModelConfig, TrainingConfig
 from fabula.engine.weights import INTEGERS, expected_shapes
 from fabula.errors import UsageError
@@ -52,31 +50,9 @@ def needed(model: ModelConfig, training: TrainingConfig, vocabulary: int, units:
     return FLOAT * (learned + passing) + MEASURING + UNIT * units
 
 
-def available() -> int | None:
-    """Bytes this process may still take: of the machine or of its container; None where the system does not say."""
-    found = list(_free())
-    return min(found) if found else None
-
-
-def _free() -> Iterator[int]:
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        yield next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration):
-        if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-            yield os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    try:
-        group = Path("/sys/fs/cgroup")
-        most, used = ((group / name).read_text(encoding="ascii").strip() for name in ("memory.max", "memory.current"))
-        if most != "max":
-            yield max(0, int(most) - int(used))
-    except (OSError, ValueError):
-        return
-
-
 def check(model: ModelConfig, training: TrainingConfig, vocabulary: int, units: int) -> None:
     """Refuse what cannot fit, and propose what can. Errors: UsageError."""
-    free = available()
+    free = machine.free_memory()
     wanted = needed(model, training, vocabulary, units)
     if free is None or wanted <= free:
         return

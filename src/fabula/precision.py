@@ -5,6 +5,9 @@ bf16 keeps the range of fp32 with 8 bits of mantissa; weights, sums and losses s
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 NARROW = 128
@@ -48,3 +51,14 @@ def _gradients(precision: str) -> torch.Tensor:
 def autocast(precision: str) -> torch.autocast:
     """The context in which products are computed in the given format."""
     return torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16")
+
+
+@contextmanager
+def no_denormals() -> Iterator[None]:
+    """Numbers too near to zero are zero, for they slow an LSTM many times over; afterwards as it was found."""
+    flushed = (torch.tensor(1e-40) * 0.5).item() == 0.0
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(flushed)

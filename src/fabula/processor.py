@@ -1,8 +1,7 @@
-"""The processor: how many cores, set up for learning, and how fast it learns; knows no text and no folder."""
+"""The processor: set up for learning, and how fast it learns; knows no text and no folder."""
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +9,8 @@ from contextlib import contextmanager
 import torch
 
 from fabula.cells import LSTM
-from fabula.precision import autocast
+from fabula.machine import cores
+from fabula.precision import autocast, no_denormals
 
 SAMPLE = (16, 32, 256, 512)
 """Lanes, moments, width of the vectors and hidden units of the layer that `units_per_second` times."""
@@ -19,23 +19,16 @@ ROUNDS = 4
 """Steps that it takes, the first of which is not counted."""
 
 
-def cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 @contextmanager
 def ready(threads: int | None) -> Iterator[None]:
     """The processor set up for learning, with so many threads or one a core; afterwards as it was found."""
-    before, tiny = torch.get_num_threads(), torch.tensor(1e-40)
-    flushed = (tiny * 0.5).item() == 0.0
+    before = torch.get_num_threads()
     torch.set_num_threads(threads or cores())
-    torch.set_flush_denormal(True)  # denormal numbers slow an LSTM many times over
     try:
-        yield
+        with no_denormals():
+            yield
     finally:
         torch.set_num_threads(before)
-        torch.set_flush_denormal(flushed)
 
 
 def units_per_second(precision: str) -> float:

@@ -14,6 +14,7 @@ import torch
 from fabula.article.material import TOLD, Material, check
 from fabula.errors import UsageError
 from fabula.lesson import RULES, Network, Reading, State
+from fabula.precision import no_denormals
 
 EVERY = 1000
 """Steps between two reports, and the steps that the last accuracy is the mean of."""
@@ -173,14 +174,12 @@ def run(
 def _threads(plan: Plan) -> Iterator[None]:
     """One thread where matrices are so small that two would only wait for each other; tiny numbers become zero."""
     before = torch.get_num_threads()
-    flushed = (torch.tensor(1e-40) * 0.5).item() == 0.0
     torch.set_num_threads(1 if plan.hidden < PARALLEL else before)
-    torch.set_flush_denormal(True)  # processors take many times longer for numbers near zero
     try:
-        yield
+        with no_denormals():
+            yield
     finally:
         torch.set_num_threads(before)
-        torch.set_flush_denormal(flushed)
 
 
 def _learn(taken: Run, listener: Listener | None) -> None:

@@ -22,6 +22,7 @@ import torch
 
 from fabula.article.experiment import Plan, Report, Run, run
 from fabula.article.material import Material
+from fabula.machine import cores
 from fabula.tokens.symbols import Symbols
 from fabula.vectors import embedding_for, load_vectors, train_vectors, wanted_words
 from fabula.version import __version__
@@ -77,11 +78,6 @@ class Record:
 def _number(value: float | None) -> float:
     """JSON has no NaN, which a run that went astray ends with."""
     return float("nan") if value is None else float(value)
-
-
-def cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def carry_out(jobs: Sequence[Job], finished: Callable[[Job, Record], None], progress: Callable[[int], None]) -> bool:

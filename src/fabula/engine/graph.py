@@ -6,7 +6,6 @@ Rows never mix in the graph, so a story's numbers are the same bits alone and be
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fabula import clusters
+from fabula import clusters, machine
 from fabula.config import ModelConfig
 from fabula.hashing import APART, MULTIPLIERS, lengths
 
@@ -43,11 +42,6 @@ class Kind:
     """Adds the layer of a number to a graph: `N.x` (T, B, I) and memories (1, B, H) -> `N+1.x` (T, B, H), memories."""
 
 
-def _cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 class Graph:
     """An ONNX graph under construction."""
 
@@ -65,7 +59,7 @@ class Graph:
 
     def threads(self) -> int:
         """As many as there are cores, unless there is too little to do."""
-        return min(THREADS, _cores(), 1 + sum(array.size for array in self.weights.values()) // SHARE)
+        return min(THREADS, machine.cores(), 1 + sum(array.size for array in self.weights.values()) // SHARE)
 
     def session(self, threads: int) -> onnxruntime.InferenceSession:
         """The graph ready to run; the weights are handed over in memory, so their size has no bound and no cost."""
