@@ -32,9 +32,9 @@ LAYERS = [
 
 WITHOUT_TORCH = {
     "errors", "version", "config", "pages", "machine", "text", "tokens", "vectors", "sampling", "clusters", "hashing",
-    "forecast", "endings", "novelty", "ngram", "mixture", "adaptation", "baseline", "engine", "footprint", "streams", "evaluation",
-    "corpus", "folder", "recipe", "card", "events", "inheritance", "storyteller", "narration", "report", "api",
-    "__init__",
+    "forecast", "endings", "novelty", "ngram", "mixture", "adaptation", "baseline", "engine", "footprint", "streams",
+    "evaluation", "corpus", "folder", "recipe", "card", "events", "inheritance", "storyteller", "narration", "report",
+    "api", "__init__",
 }  # fmt: skip
 
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fabula.config import TextConfig
-from fabula.corpus import Part, count, prepare
+from fabula.corpus import count, prepare
 
 
 @pytest.fixture
@@ -70,10 +70,14 @@ def test_the_digest_follows_the_text_and_its_order(book: TextConfig) -> None:
     assert prepare(book).digest != first
 
 
-def test_the_first_stories_are_taken_whole(book: TextConfig) -> None:
+def test_a_check_is_the_beginning_of_what_is_kept_aside(book: TextConfig) -> None:
     corpus = prepare(book)
     assert corpus.held_out
-    part: Part = corpus.held_out.first(1, corpus.held_out_stories)
-    assert len(part.streams) == 1
-    assert part.counts == count(corpus.held_out_stories[:1])
-    assert corpus.held_out.first(10**9, corpus.held_out_stories) is corpus.held_out
+    whole = np.concatenate(corpus.held_out.streams)
+    part = corpus.kept(len(whole) // 2)
+    assert part
+    assert 0 < part.tokens < len(whole)
+    assert 0 < part.counts.bytes < corpus.held_out.counts.bytes
+    few = np.concatenate(part.streams)[:-2]  # the word that was cut may be spelled otherwise
+    assert np.array_equal(few, whole[: len(few)])
+    assert corpus.kept(10**9) is corpus.held_out

@@ -8,24 +8,27 @@ from pathlib import Path
 
 import torch
 
-from fabula import checkpoints, footprint, precision, processor, recipe
+from fabula import checkpoints, evaluation, footprint, precision, processor, recipe
 from fabula.config import Settings
-from fabula.corpus import Corpus
+from fabula.corpus import Corpus, encode, first
 from fabula.errors import UsageError
 from fabula.events import Listener
 from fabula.folder import Checkpoint
 from fabula.inheritance import GENTLER, Ancestor
-from fabula.model import LanguageModel
+from fabula.model import LanguageModel, NumpyScorer
 from fabula.pretrained import initial_embedding
 from fabula.run import Run
 from fabula.streams import Feed, Lanes, Windows, frequencies
 from fabula.tuning import begin_from, freeze, look_back, optimizer_for
 
-CHECK_TOKENS = 32_768
+CHECK_TOKENS = 16_384
 """Held-out units measured on the way; all of them are measured at the end."""
 
 LEAST = 1.0
 """Seconds of a time limit that must be left for learning when all is ready."""
+
+JUDGING = 0.05
+"""Share of a time limit that the last measurement may take: what is kept aside beyond that is not measured."""
 
 
 def begin(
@@ -47,9 +50,11 @@ def begin(
         settings, gentler = _gentler(settings)
         notes.append(gentler)
     run = _assemble(out, settings, replace(corpus, notes=tuple(notes)), listeners, begun)
+    limit = run.settings.training.time
+    if limit is not None:
+        _keep_time(run, limit)
     if ancestor:
         _start_from(ancestor, run)
-    limit = run.settings.training.time
     if limit is not None and limit - run.seconds - run.reserve < LEAST and not corpus.by_heart:
         least = run.seconds + run.reserve + LEAST
         raise UsageError(f"--time {limit:g}s is too short to learn anything here: give {least + 1:.0f}s or more")
@@ -87,13 +92,30 @@ def _gentler(settings: Settings) -> tuple[Settings, str]:
     return replace(settings, training=replace(settings.training, lr=lr)), said
 
 
+def _keep_time(run: Run, limit: float) -> None:
+    """Keep back what the last measurement will take of a time limit, and shorten it where that is too much."""
+    kept, end, window = run.corpus.held_out, run.corpus.tokenizer.end, run.settings.model.window
+    if kept is None:
+        return
+    with processor.ready(run.settings.training.threads):
+        needed = evaluation.seconds_for(NumpyScorer(run.model), kept.tokens, end, window=window)
+    share = JUDGING * limit / max(needed, 1e-9)
+    if share < 1:
+        said = f"{JUDGING:.0%} of the time is for measuring, so only {share:.0%} of what was kept aside is measured"
+        stories = first(run.corpus.held_out_stories, run.corpus.tokenizer, max(1, int(share * kept.tokens)))
+        shorter = encode(stories, run.corpus.tokenizer)
+        run.corpus = replace(run.corpus, held_out=shorter, held_out_stories=stories, notes=(*run.corpus.notes, said))
+        run.check = run.corpus.kept(CHECK_TOKENS)
+    run.measuring = needed * run.check.tokens / max(kept.tokens, 1) if run.check else 0.0
+    run.keep_back(run.measuring)
+
+
 def _start_from(ancestor: Ancestor, run: Run) -> None:
     """Give a fresh run what an old model knows, and measure what that one could do."""
     training = run.settings.training
     with processor.ready(training.threads):
         run.past, said = look_back(ancestor, run.corpus, CHECK_TOKENS)
-    if run.past:
-        run.reserve += run.past.seconds
+    run.reserve += run.past.seconds if run.past else 0.0
     inherited = begin_from(ancestor, run.model, run.corpus, training.seed)
     run.corpus = replace(run.corpus, notes=(*run.corpus.notes, inherited, said))
 
@@ -124,7 +146,7 @@ def _assemble(out: Path, settings: Settings, corpus: Corpus, listeners: Sequence
         model=model,
         optimizer=optimizer_for(model, training),
         feed=feed,
-        check=corpus.held_out.first(CHECK_TOKENS, corpus.held_out_stories) if corpus.held_out else None,
+        check=corpus.kept(CHECK_TOKENS),
         listeners=listeners,
         begun=begun,
         precision="fp32" if unprobed else precision.choose(training.precision, shape.hidden or 0),

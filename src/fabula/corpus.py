@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 import numpy as np
@@ -30,15 +30,6 @@ class Part:
         """Units in all stories, end marks not counted."""
         return sum(len(stream) for stream in self.streams)
 
-    def first(self, tokens: int, end_of: Sequence[Story]) -> Part:
-        """The first stories, whole, until `tokens` units are reached (always at least one story)."""
-        taken = 0
-        for number, stream in enumerate(self.streams, 1):
-            taken += len(stream)
-            if taken >= tokens:
-                return self if number == len(self.streams) else Part(self.streams[:number], count(end_of[:number]))
-        return self
-
 
 @dataclass(frozen=True)
 class Corpus:
@@ -53,6 +44,12 @@ class Corpus:
     notes: tuple[str, ...]
     opening: str
     """The first words of the text: what a story told on the way begins with."""
+
+    def kept(self, most: int) -> Part | None:
+        """The beginning of what is held out, about `most` units of it."""
+        if self.held_out is None or self.held_out.tokens <= most:
+            return self.held_out
+        return encode(first(self.held_out_stories, self.tokenizer, most), self.tokenizer)
 
     @property
     def digest(self) -> str:
@@ -76,6 +73,18 @@ def count(stories: Sequence[Story]) -> Counts:
 def encode(stories: Sequence[Story], tokenizer: Tokenizer) -> Part:
     """Some stories as ids."""
     return Part(tuple(tokenizer.encode_many([story.text for story in stories])), count(stories))
+
+
+def first(stories: Sequence[Story], tokenizer: Tokenizer, most: int) -> tuple[Story, ...]:
+    """Stories from the first on, the last of them cut, until there are about `most` units."""
+    taken: list[Story] = []
+    for story in stories:
+        units = len(tokenizer.encode(story.text))
+        if units >= most:
+            return (*taken, replace(story, text=story.text[: max(1, len(story.text) * most // units)]))
+        taken.append(story)
+        most -= units
+    return tuple(taken)
 
 
 def prepare(config: TextConfig, *, tokenizer: Tokenizer | None = None, stdin: BinaryIO | None = None) -> Corpus:

@@ -6,6 +6,7 @@ Legend: B lanes or rows, T time, N predictions, W window, V vocabulary.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
@@ -177,6 +178,22 @@ def measure(scorer: Scorer[S], streams: Sequence[Ids], end: int, counts: Counts,
         nats=nats, tokens=tokens, correct=correct, costs=costs, bytes=counts.bytes, chars=counts.chars,
         words=counts.words,
     )  # fmt: skip
+
+
+def seconds_for(scorer: Scorer[S], tokens: int, end: int, *, window: int = 0) -> float:
+    """Seconds that `measure` will take for so many predictions, by the time of its second call."""
+    if window:
+        batch, steps, lead = max(1, min(_NUMBERS // (end + 1), _SPANS // window, tokens)), 1, 0
+    else:
+        batch = max(1, min(LANES, tokens // LANE))
+        steps, lead = min(STEPS, _NUMBERS // (batch * (end + 1)) or 1, tokens), WARM_UP * batch
+    ids = np.zeros((batch, window or steps), np.int64)
+    taken = []
+    for _ in range(2):
+        begun = time.perf_counter()
+        scorer.score(ids, ids[:, :steps], scorer.initial_state(batch))
+        taken.append(time.perf_counter() - begun)
+    return taken[-1] * (tokens + lead) / (batch * steps)
 
 
 def segments(streams: Sequence[Ids], end: int, *, length: int, window: int = 0) -> Iterator[tuple[Integers, Integers]]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from fabula import clusters, config, folder
 from fabula.config import SIZES, Layer, Settings, TextConfig
-from fabula.corpus import Corpus, Part, prepare
+from fabula.corpus import Corpus, Part, first, prepare
 from fabula.engine.weights import check_values
 from fabula.errors import FabulaError, FolderError, UsageError
 from fabula.folder import Weights
@@ -279,23 +279,11 @@ def stories_kept(ancestor: Ancestor, most: int) -> tuple[Story, ...] | str:
         facts = about.get(side)
         if not isinstance(facts, dict) or facts.get("bytes") != size:
             return "its text has changed"
-    return _first(kept, ancestor.model.tokenizer, most)
+    return first(kept, ancestor.model.tokenizer, most)
 
 
 def _bytes(stories: Sequence[Story]) -> int:
     return sum(len(story.text.encode()) for story in stories)
-
-
-def _first(stories: Sequence[Story], tokenizer: Tokenizer, most: int) -> tuple[Story, ...]:
-    """Stories from the first on, the last of them cut, until there are about `most` units."""
-    taken: list[Story] = []
-    for story in stories:
-        units = len(tokenizer.encode(story.text))
-        if units >= most:
-            return (*taken, replace(story, text=story.text[: max(1, len(story.text) * most // units)]))
-        taken.append(story)
-        most -= units
-    return tuple(taken)
 
 
 def cut(stream: Ids, end: int) -> tuple[Ids, ...]:

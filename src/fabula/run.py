@@ -27,6 +27,12 @@ from fabula.optimizers import Optimizer
 from fabula.streams import Feed, ceiling
 from fabula.tuning import Layered
 
+SAVING = 1.0
+"""Seconds kept back for writing the folder and leaving."""
+
+MARGIN = 1.25
+"""What a measurement may take in place of what the last one took."""
+
 
 @dataclass(kw_only=True)
 class Run:
@@ -53,11 +59,13 @@ class Run:
     step: int = 0
     progress: float = 0.0
     """0 .. 1 of whichever limit is nearest."""
-    reserve: float = 0.5
-    """Seconds kept back for the last measurement and for saving."""
+    reserve: float = SAVING
+    """Seconds kept back for the last measurements and for saving."""
     evaluations: int = 0
     best: float = math.inf
     best_weights: dict[str, Tensor] = field(default_factory=dict)
+    best_measure: Measure | None = None
+    """What they need for all held-out stories, where that is known already."""
     averages: dict[str, Tensor] = field(default_factory=dict)
     """Averaged parameters by name, where weights are averaged."""
     since_best: int = 0
@@ -87,6 +95,14 @@ class Run:
     def parameters(self) -> int:
         """Numbers in the network."""
         return sum(parameter.numel() for parameter in self.model.parameters())
+
+    def keep_back(self, check: float) -> None:
+        """Set aside time for the end: when measuring `check` took so many seconds, for that again and for the rest."""
+        kept, whole = self.corpus.held_out, 0.0
+        if kept and self.check and self.check is not kept:
+            whole = check * kept.tokens / max(self.check.tokens, 1)
+        past = self.past.seconds if self.past else 0.0
+        self.reserve = SAVING + past + MARGIN * (whole + max(check, self.measuring))
 
     def say(self, event: Event) -> None:
         """Tell every listener."""

@@ -245,24 +245,22 @@ def _evaluate(run: Run, lr: float) -> str:
     began, training, ending = run.seconds, run.settings.training, ""
     run.evaluations = max(run.evaluations, int(run.progress * training.evaluations))
     loss, accuracy, held_out = float(np.mean(run.losses)), float(np.mean(run.hits)), None
-    figure = loss
+    figure, measured_in = loss, 0.0
     if run.corpus.by_heart:
         right, total, best_possible = run.known()
         accuracy = right / total
         figure, ending = -accuracy, "learned" if right >= best_possible else ""
     elif run.check is not None:
         held_out = run.measured(run.check)
-        figure = held_out.bits_per_byte
+        figure, measured_in = held_out.bits_per_byte, run.seconds - began
     is_best = figure < run.best
     run.since_best = 0 if is_best else run.since_best + 1
     if is_best:
         run.best = figure
         run.best_weights = {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
+        run.best_measure = held_out if run.check is run.corpus.held_out else None
     elif held_out and training.patience and run.since_best >= training.patience:
         ending = "early"
-    if run.check is not None and run.corpus.held_out is not None:
-        again = run.past.seconds if run.past else 0.0
-        run.reserve = 1.0 + again + 1.25 * (run.seconds - began) * run.corpus.held_out.tokens / max(run.check.tokens, 1)
     run.say(
         Evaluated(
             step=run.step,
@@ -279,6 +277,7 @@ def _evaluate(run: Run, lr: float) -> str:
     )
     run.losses, run.hits, run.tokens, run.evaluated_at = run.losses[-1:], run.hits[-1:], 0, run.seconds
     run.measuring = run.seconds - began
+    run.keep_back(measured_in)
     return ending
 
 
@@ -288,7 +287,7 @@ def _write(run: Run, stopped: str) -> Outcome:
         run.model.load_state_dict(run.best_weights)
     elif run.averages:
         run.model.load_state_dict(run.averages, strict=False)
-    held_out = run.measured(run.corpus.held_out) if run.corpus.held_out else None
+    held_out = run.best_measure or (run.measured(run.corpus.held_out) if run.corpus.held_out else None)
     accuracy = float(np.mean(run.hits))
     if run.corpus.by_heart:
         right, total, _ = run.known()
