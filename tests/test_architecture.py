@@ -14,7 +14,7 @@ LAYERS = [
     {"config", "pages", "machine"},
     {"text", "tokens", "vectors", "sampling", "novelty", "ngram", "clusters", "hashing", "forecast"},
     {"endings", "engine", "streams", "cells", "heads", "optimizers", "precision", "lesson"},
-    {"evaluation", "model", "mixture", "footprint", "processor"},
+    {"evaluation", "model", "mixture", "footprint", "processor", "fineness"},
     {"adaptation", "corpus", "folder", "recipe", "card"},
     {"outcome", "events", "pretrained", "inheritance", "storyteller", "baseline", "dynamic"},
     {"tuning"},
@@ -32,9 +32,9 @@ LAYERS = [
 
 WITHOUT_TORCH = {
     "errors", "version", "config", "pages", "machine", "text", "tokens", "vectors", "sampling", "clusters", "hashing",
-    "forecast", "endings", "novelty", "ngram", "mixture", "adaptation", "baseline", "engine", "footprint", "streams",
-    "evaluation", "corpus", "folder", "recipe", "card", "events", "inheritance", "storyteller", "narration", "report",
-    "api", "__init__",
+    "forecast", "endings", "novelty", "ngram", "mixture", "fineness", "adaptation", "baseline", "engine", "footprint",
+    "streams", "evaluation", "corpus", "folder", "recipe", "card", "events", "inheritance", "storyteller", "narration",
+    "report", "api", "__init__",
 }  # fmt: skip
 
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from fabula import mixture, ngram
+from fabula import ngram
 from fabula.mixture import Mixture, cross_fitted, fit_weight, mix
 
 V, END = 7, 6
@@ -62,7 +62,7 @@ def test_costs_come_in_the_order_of_the_stories() -> None:
     told = stories()
     model = ngram.fit(told, END, V, 3)
     expected = np.concatenate([-model.log_probabilities(story) for story in told])
-    assert mixture.costs(model, told) == pytest.approx(expected)
+    assert model.costs(told) == pytest.approx(expected)
 
 
 def test_what_is_written_with_is_what_is_measured() -> None:

@@ -35,7 +35,16 @@ def test_the_dial_sets_the_width() -> None:
 @pytest.mark.parametrize("by_heart", [True, False])
 def test_what_was_chosen_stays(by_heart: bool) -> None:
     layer = {
-        "model": {"hidden": 17, "layers": 3, "embedding": 5, "head": "tied", "dropout": 0.4, "ngrams": 2, "buckets": 9},
+        "model": {
+            "hidden": 17,
+            "layers": 3,
+            "embedding": 5,
+            "head": "tied",
+            "dropout": 0.4,
+            "ngrams": 2,
+            "buckets": 9,
+            "forget_bias": 0.5,
+        },
         "training": {"lr": 0.0, "batch": 3, "length": 9, "steps": 12},
     }
     asked = resolve(layer)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from fabula import config, folder, inheritance
+from fabula import config, folder, inheritance, recipe
 from fabula.adaptation import Cache, Dynamic, recall
 from fabula.corpus import encode, prepare
 from fabula.engine import Engine
@@ -74,7 +74,10 @@ def train(
         ancestor = _ancestor(chosen.training.from_model, target, force=force)
         chosen = inheritance.settle(ancestor, given, chosen, size)
     folder.check_claim(target, force=force)
-    corpus = inheritance.prepare_with(ancestor, chosen.text) if ancestor else prepare(chosen.text)
+    if ancestor:
+        corpus = inheritance.prepare_with(ancestor, chosen.text)
+    else:
+        corpus = prepare(chosen.text, seconds=recipe.seconds(chosen.training))
     return _training().train(
         corpus, target, chosen, size=size, force=force, ancestor=ancestor, listeners=listeners, begun=begun
     )

@@ -73,7 +73,7 @@ def again(
 def _facts(corpus: Corpus, settings: Settings) -> recipe.Facts:
     """What the recipe depends on; the machine is measured only where a time limit makes its speed count."""
     training, speed = settings.training, None
-    if not corpus.by_heart and (training.time is not None or (training.steps is None and training.epochs is None)):
+    if not corpus.by_heart and (training.time is not None or recipe.seconds(training) is not None):
         with processor.ready(training.threads):
             speed = processor.units_per_second(precision.choose(training.precision, processor.SAMPLE[-1]))
     return recipe.Facts(

@@ -67,7 +67,7 @@ class Baseline:
     def _fit(self) -> None:
         assert self._corpus.held_out
         try:
-            self._costs = mixture.costs(_fit(self._corpus), self._corpus.held_out.streams)
+            self._costs = _fit(self._corpus).costs(self._corpus.held_out.streams)
         except MemoryError:
             return
 

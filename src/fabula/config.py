@@ -99,6 +99,9 @@ class ModelConfig(Section):
         "output layer: its own weights, the word vectors again, or clusters by frequency",
         choices=("auto", *HEADS),
     )
+    forget_bias: float | None = setting(
+        None, "bias of the LSTM's forget gates before learning: above 0 it remembers longer", low=-10.0, high=10.0
+    )
     dropout: float | None = setting(None, "share of activations silenced while learning", low=0.0, high=0.9)
     dropout_input: float | None = setting(
         None, "share silenced of what enters the first layer; as dropout when not given", low=0.0, high=0.9
@@ -137,7 +140,11 @@ class TrainingConfig(Section):
     optimizer: str = setting("adamw", "rule of the updates", choices=OPTIMIZERS)
     lr: float | None = setting(None, "learning rate at its highest", low=0.0, high=1000.0)
     warmup: float = setting(0.02, "share of the run in which the learning rate rises", low=0.0, high=1.0)
-    decay: str = setting("cosine", "how the learning rate falls afterwards", choices=("cosine", "linear", "none"))
+    decay: str = setting(
+        "wsd",
+        "how the learning rate falls afterwards: wsd stays, and falls in a line over the last half",
+        choices=("wsd", "cosine", "linear", "none"),
+    )
     weight_decay: float = setting(0.0, "pull of the weights towards zero (AdamW)", low=0.0, high=10.0)
     clip: float = setting(1.0, "longest gradient allowed; 0 for no limit", low=0.0, high=10**6)
     penalty_activation: float | None = setting(

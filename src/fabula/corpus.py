@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from fabula import fineness
 from fabula.config import TextConfig
 from fabula.evaluation import Counts
 from fabula.text import Story, count_words, read_library, recommend_unit, split
@@ -87,11 +88,18 @@ def first(stories: Sequence[Story], tokenizer: Tokenizer, most: int) -> tuple[St
     return tuple(taken)
 
 
-def prepare(config: TextConfig, *, tokenizer: Tokenizer | None = None, stdin: BinaryIO | None = None) -> Corpus:
+def prepare(
+    config: TextConfig,
+    *,
+    tokenizer: Tokenizer | None = None,
+    stdin: BinaryIO | None = None,
+    seconds: float | None = None,
+) -> Corpus:
     """Read `config.paths`, split, choose the unit, learn its vocabulary, encode.
 
-    `tokenizer` is given when a training goes on. Errors: TextError; MissingExtraError when a format or script needs an
-    extra.
+    `tokenizer` is given when a training goes on, `seconds` where it will last that long.
+
+    Errors: TextError; MissingExtraError when a format or script needs an extra.
     """
     library = read_library(config.paths, config, stdin=stdin)
     notes = [library.how, *library.notes]
@@ -106,8 +114,16 @@ def prepare(config: TextConfig, *, tokenizer: Tokenizer | None = None, stdin: Bi
     unit, reason = recommend_unit(library) if config.unit == "auto" else (config.unit, "as asked")
     if tokenizer is None:
         # `symbols` has no way to spell what it has not met, so its vocabulary is that of the whole text.
-        taught = [*train, *kept] if unit == "symbols" else train
-        tokenizer = build(unit, [story.text for story in taught], config.vocabulary)
+        taught = [story.text for story in ([*train, *kept] if unit == "symbols" else train)]
+        tokenizer = build(unit, taught, config.vocabulary)
+        if unit == "subwords" and config.vocabulary is None and seconds is not None and not by_heart:
+            steps = fineness.steps(sum(len(text.encode()) for text in taught), seconds)
+            usual, tokenizer = tokenizer, fineness.finer(tokenizer, taught, steps)
+            if tokenizer is not usual:
+                notes.append(
+                    f"{tokenizer.size:,} subwords in place of {usual.size:,}: a text that is read often is foretold "
+                    "better by finer ones, says an n-gram model"
+                )
     return Corpus(
         tokenizer=tokenizer,
         train=encode(train, tokenizer),

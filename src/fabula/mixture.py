@@ -35,19 +35,12 @@ class Mixture:
 
     def costs(self, network: Floats, stories: Sequence[Ids]) -> NDArray[np.float64]:
         """Nats of each prediction (N,), from those of the network alone."""
-        return mix(network, costs(self.ngram, stories), self.weight)
+        return mix(network, self.ngram.costs(stories), self.weight)
 
     def log_probabilities(self, network: Floats, context: Sequence[int]) -> NDArray[np.float32]:
         """Of every unit after `context` (an end mark before a story's first unit), from the network's: (V,) -> (V,)."""
         beside = self.ngram.distribution(np.array(context, np.int32))
         return np.log(self.weight * np.exp(network) + (1 - self.weight) * beside).astype(np.float32)
-
-
-def costs(ngram: KneserNey, stories: Sequence[Ids]) -> NDArray[np.float64]:
-    """What an n-gram model pays for each unit of some stories, and for the end mark after each: nats (N,)."""
-    mark = np.array([ngram.end], np.int32)
-    parts = [part for story in stories for part in (story, mark)][:-1]  # the last end mark comes of itself
-    return -ngram.log_probabilities(np.concatenate(parts))
 
 
 def mix(network: Floats, ngram: Floats, weight: float) -> NDArray[np.float64]:

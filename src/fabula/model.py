@@ -40,6 +40,8 @@ class LanguageModel(nn.Module):
         kind = CELLS[config.cell]
         widths = [config.embedding] + [config.hidden] * (config.layers - 1)
         self.cells = nn.ModuleList(kind(width, config.hidden, generator) for width in widths)
+        for cell in self.layers:
+            cell.set_forget_bias(config.forget_bias or 0.0)
         self.head = HEADS[config.head](config.judged, config.embedding, vocabulary, generator)
 
     def set_embedding(self, start: NDArray[np.float32], *, frozen: bool) -> None:

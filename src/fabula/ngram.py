@@ -91,6 +91,12 @@ class KneserNey:
         chances += left * self.units
         return chances.astype(np.float32)
 
+    def costs(self, stories: Sequence[Ids]) -> Floats:
+        """What it pays for each unit of some stories, and for the end mark after each: nats (N,)."""
+        mark = np.array([self.end], np.int32)
+        parts = [part for story in stories for part in (story, mark)][:-1]  # the last end mark comes of itself
+        return -self.log_probabilities(np.concatenate(parts))
+
     def _longer(self, table: Table, numbers: Integers, stream: Integers) -> Integers:
         """Numbers of the grams of this table that end at each unit, from those of the grams one unit shorter."""
         found = table.find(numbers[:-1] * len(self.units) + stream[1:])  # a key of number -1 is below 0: never found

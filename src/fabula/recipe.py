@@ -76,7 +76,11 @@ def choose(settings: Settings, facts: Facts, size: str | None = None) -> tuple[S
     enough = epochs <= ONCE and facts.predictions >= LONG and not facts.by_heart
     buckets = min(BUCKETS, facts.predictions // 16) if enough else 0
     model = replace(
-        model, dropout=_or(model.dropout, silenced), ngrams=model.ngrams or 3, buckets=_or(model.buckets, buckets)
+        model,
+        dropout=_or(model.dropout, silenced),
+        ngrams=model.ngrams or 3,
+        buckets=_or(model.buckets, buckets),
+        forget_bias=_or(model.forget_bias, _forget_bias(facts, fine)),
     )
     why = "learned by heart" if facts.by_heart else f"{facts.predictions:,} {facts.unit} to learn from"
     said = [f"{model.layers} x {hidden} {model.cell.upper()}, {facts.vocabulary:,} {facts.unit} known: {why}"]
@@ -93,12 +97,24 @@ def _head(facts: Facts, fine: bool) -> str:
     return "adaptive" if facts.vocabulary >= MANY else "tied"
 
 
+def seconds(training: TrainingConfig) -> float | None:
+    """How long will be learned; None where something else ends it sooner."""
+    limited = training.steps is not None or training.epochs is not None
+    return None if limited else training.time or DEFAULT_SECONDS
+
+
+def _forget_bias(facts: Facts, fine: bool) -> float:
+    """The smaller the units, the more of them a memory that starts open gathers before it has learned what to keep."""
+    if facts.by_heart:
+        return 1.0
+    return -1.0 if fine else 0.0 if facts.vocabulary < FEW else 1.0
+
+
 def _at_length(training: TrainingConfig, fine: bool) -> TrainingConfig:
     """Many small steps: they win on every text we measured, as long as there is time for an hour or less."""
-    unlimited = training.time is None and training.steps is None and training.epochs is None
     return replace(
         training,
-        time=DEFAULT_SECONDS if unlimited else training.time,
+        time=seconds(training) or training.time,
         lr=_or(training.lr, 6e-3 if fine else 5e-3),
         batch=training.batch or (32 if fine else 16),
         length=training.length or (48 if fine else 32),
@@ -145,15 +161,14 @@ def _dropout(epochs: float) -> float:
 
 def _by_heart(training: TrainingConfig, model: ModelConfig, facts: Facts) -> TrainingConfig:
     """The whole text in every step, a high rate that does not fall; it stops when all is known."""
-    unlimited = training.time is None and training.steps is None and training.epochs is None
     batch = training.batch or (
         min(1024, facts.predictions) if model.window else min(16, max(1, facts.predictions // 8))
     )
     return replace(
         training,
-        time=DEFAULT_SECONDS if unlimited else training.time,
+        time=seconds(training) or training.time,
         lr=_or(training.lr, 6e-3),
-        decay="none" if training.decay == "cosine" else training.decay,
+        decay="none" if training.decay == "wsd" else training.decay,
         warmup=0.0,
         batch=batch,
         length=training.length or min(64, -(-facts.predictions // batch)),

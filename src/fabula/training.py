@@ -33,6 +33,9 @@ from fabula.run import Run, arrays
 EARLY = 0.04
 """Share of a training after which its speed is known well enough to foretell its end."""
 
+COOLDOWN = 0.5
+"""Share of a run, its end, in which the rate falls."""
+
 
 def train(
     corpus: Corpus,
@@ -209,10 +212,12 @@ def _advance(run: Run) -> str:
 
 
 def _rate(training: TrainingConfig, progress: float) -> float:
-    """Learning rate at a share of the run: up in a straight line, then down by a half cosine or a line.
+    """Learning rate at a share of the run: up in a straight line, then down as `training.decay` says.
 
-    >>> [round(_rate(TrainingConfig(lr=1.0, warmup=0.5), share), 2) for share in (0.0, 0.25, 0.5, 0.75, 1.0)]
-    [0.05, 0.5, 1.0, 0.5, 0.0]
+    Source of "wsd" (warmup, stable, decay): Hu et al. 2024, arXiv:2404.06395.
+
+    >>> [round(_rate(TrainingConfig(lr=1.0, warmup=0.25), share), 2) for share in (0.0, 0.25, 0.5, 0.75, 1.0)]
+    [0.05, 1.0, 1.0, 0.5, 0.0]
     """
     top = training.lr or 0.0
     if progress < training.warmup:
@@ -220,7 +225,15 @@ def _rate(training: TrainingConfig, progress: float) -> float:
     if training.decay == "none" or training.warmup >= 1:
         return top
     rest = (progress - training.warmup) / (1 - training.warmup)
-    return top * (1 - rest if training.decay == "linear" else (1 + math.cos(math.pi * rest)) / 2)
+    if training.decay == "cosine":
+        return top * (1 + math.cos(math.pi * rest)) / 2
+    # A run that stays at its highest rate until progress 1 - COOLDOWN falls to zero in a line from there.
+    return top * (1 - rest if training.decay == "linear" else min(1.0, (1 - progress) / COOLDOWN))
+
+
+def _is_falling(training: TrainingConfig, progress: float) -> bool:
+    """Whether the rate no longer stands at its highest: a fall mends what looked learned by heart before it."""
+    return training.decay != "wsd" or progress > 1 - COOLDOWN
 
 
 def _mixed(seed: int, step: int) -> int:
@@ -259,7 +272,7 @@ def _evaluate(run: Run, lr: float) -> str:
         run.best = figure
         run.best_weights = {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
         run.best_measure = held_out if run.check is run.corpus.held_out else None
-    elif held_out and training.patience and run.since_best >= training.patience:
+    elif held_out and training.patience and run.since_best >= training.patience and _is_falling(training, run.progress):
         ending = "early"
     run.say(
         Evaluated(

@@ -43,7 +43,8 @@ def test_state_is_batch_first(cell: Cell) -> None:
     assert len(cell.initial_state(1)) == cell.memories
 
 
-def test_the_forget_gate_starts_open() -> None:
+def test_the_forget_gate_starts_as_asked() -> None:
     lstm = CELLS["lstm"](5, 7, torch.Generator().manual_seed(0))
+    lstm.set_forget_bias(0.5)
     total = lstm.get_parameter("bias_ih") + lstm.get_parameter("bias_hh")
-    assert (total[7:14] == 1.0).all()
+    assert (total[7:14] == 0.5).all()

@@ -48,6 +48,9 @@ class Cell(nn.Module, ABC):
         like = self.get_parameter("weight_hh")
         return tuple(like.new_zeros(batch, self.hidden) for _ in range(self.memories))
 
+    def set_forget_bias(self, bias: float) -> None:
+        """Begin with that bias of the gate that keeps the memory, in cells with a gate for nothing else."""
+
     @abstractmethod
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """One step in time: (B, I) -> (B, H) and the new state. The equations, the truth."""

@@ -14,19 +14,19 @@ from fabula.cells.contract import Cell, State
 
 
 class LSTM(Cell):
-    """Three gates (input, forget, output) around a memory; gate order i, f, g, o as in torch.
-
-    The forget gate starts open (bias 1, Jozefowicz et al. 2015), so that the memory lasts before anything is learned.
-    """
+    """Three gates (input, forget, output) around a memory; gate order i, f, g, o as in torch."""
 
     gates: ClassVar[int] = 4
     memories: ClassVar[int] = 2
 
-    def __init__(self, inputs: int, hidden: int, generator: torch.Generator) -> None:
-        super().__init__(inputs, hidden, generator)
+    def set_forget_bias(self, bias: float) -> None:
+        """Begin with that bias of the forget gate: above 0 it starts open, and the memory lasts before all learning.
+
+        Source: Jozefowicz et al. 2015, whose choice is 1.
+        """
         with torch.no_grad():
-            self.get_parameter("bias_ih")[hidden : 2 * hidden] = 1.0
-            self.get_parameter("bias_hh")[hidden : 2 * hidden] = 0.0
+            self.get_parameter("bias_ih")[self.hidden : 2 * self.hidden] = bias
+            self.get_parameter("bias_hh")[self.hidden : 2 * self.hidden] = 0.0
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """i, f, o = sigmoid(W x + U h + b); g = tanh(...); c' = f c + i g; h' = o tanh(c')."""
