@@ -1,7 +1,7 @@
 """What all tests share: where the real texts lie, and a browser to look at pages with, when there is one."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
@@ -24,6 +24,31 @@ def shared_data() -> Path:
 def fable() -> Path:
     """The fable that comes with the package."""
     return Path(__file__).resolve().parents[1] / "src" / "fabula" / "data" / "belling_the_cat.txt"
+
+
+def _tell_tales(path: Path, beasts: Sequence[str], places: Sequence[str]) -> Path:
+    """Write sixty small stories of our own, enough for some to be kept aside."""
+    stories = [
+        f"# Story {number}\n\nA {beasts[number % 5]} went to {places[number % len(places)]}. There it met a "
+        f"{beasts[(number * 3 + 1) % 5]} who said: friend, what do you seek? Bread, said the {beasts[number % 5]}, "
+        f"and a warm place to sleep. Then come with me, said the other, and they went home together.\n"
+        for number in range(60)
+    ]
+    path.write_text("\n\n".join(stories), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def tell_tales() -> Callable[[Path, Sequence[str], Sequence[str]], Path]:
+    """Writes small stories about some beasts and places."""
+    return _tell_tales
+
+
+@pytest.fixture
+def tales(tmp_path: Path) -> Path:
+    """Sixty small stories."""
+    places = ("the mill", "the well", "a barn", "the hill")
+    return _tell_tales(tmp_path / "tales.txt", ("fox", "hen", "mouse", "bear", "owl"), places)
 
 
 class Blocks(HTMLParser):

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from fabula import config
 from fabula.errors import UsageError
+from fabula.hashing import MULTIPLIERS
 
 
 def test_a_later_source_overrules_an_earlier_one() -> None:
@@ -77,3 +78,10 @@ def test_a_settings_file_that_is_none(tmp_path: Path) -> None:
     for path in (broken, tmp_path / "missing.toml", tmp_path):
         with pytest.raises(UsageError, match="cannot read settings"):
             config.from_toml(path)
+
+
+def test_runs_of_units_are_no_longer_than_what_can_be_hashed() -> None:
+    longest = len(MULTIPLIERS)
+    assert config.resolve({"model": {"ngrams": longest}}).model.ngrams == longest
+    with pytest.raises(UsageError):
+        config.resolve({"model": {"ngrams": longest + 1}})

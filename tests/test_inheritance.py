@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,25 +25,18 @@ SMALL = {"hidden": 12, "embedding": 6}
 BEASTS = ("fox", "hen", "mouse", "bear", "owl")
 
 
-def tell(path: Path, beasts: tuple[str, ...], place: str) -> Path:
-    stories = [
-        f"# Story {number}\n\nA {beasts[number % 5]} went to {place} {number % 7}. There it met a "
-        f"{beasts[(number * 3 + 1) % 5]} who said: friend, what do you seek? Bread, said the {beasts[number % 5]}, "
-        f"and a warm place to sleep. Then come with me, said the other, and they went home together.\n"
-        for number in range(60)
-    ]
-    path.write_text("\n\n".join(stories), encoding="utf-8")
-    return path
+Teller = Callable[[Path, Sequence[str], Sequence[str]], Path]
 
 
 @pytest.fixture
-def old_text(tmp_path: Path) -> Path:
-    return tell(tmp_path / "old.txt", BEASTS, "the mill")
+def old_text(tmp_path: Path, tell_tales: Teller) -> Path:
+    return tell_tales(tmp_path / "old.txt", BEASTS, [f"the mill {number}" for number in range(7)])
 
 
 @pytest.fixture
-def new_text(tmp_path: Path) -> Path:
-    return tell(tmp_path / "new.txt", ("zebra", "hen", "quail", "bear", "yak"), "Ÿppa’s Jungle")
+def new_text(tmp_path: Path, tell_tales: Teller) -> Path:
+    places = [f"Ÿppa’s Jungle {number}" for number in range(7)]
+    return tell_tales(tmp_path / "new.txt", ("zebra", "hen", "quail", "bear", "yak"), places)
 
 
 def learn(

@@ -26,21 +26,6 @@ ONE = {"threads": 1}
 SMALL = {"model": {"hidden": 24, "embedding": 8}, "text": {"unit": "chars"}}
 
 
-@pytest.fixture
-def tales(tmp_path: Path) -> Path:
-    """Sixty small stories of our own, enough for some to be kept aside."""
-    beasts, places = ("fox", "hen", "mouse", "bear", "owl"), ("the mill", "the well", "a barn", "the hill")
-    path = tmp_path / "tales.txt"
-    stories = [
-        f"# Story {number}\n\nA {beasts[number % 5]} went to {places[number % 4]}. There it met a "
-        f"{beasts[(number * 3 + 1) % 5]} who said: friend, what do you seek? Bread, said the {beasts[number % 5]}, "
-        f"and a warm place to sleep. Then come with me, said the other, and they went home together.\n"
-        for number in range(60)
-    ]
-    path.write_text("\n\n".join(stories), encoding="utf-8")
-    return path
-
-
 def run(paths: Path, out: Path, listeners: tuple = (), size: str | None = None, **sections: dict) -> training.Outcome:
     merged = {name: {**SMALL.get(name, {}), **sections.get(name, {})} for name in {*SMALL, *sections, "training"}}
     merged["training"] = {**ONE, **sections.get("training", {})}

@@ -24,7 +24,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from units import Units
+from units import Units, judged
 
 BLOCK, BATCH, LAYERS, HEADS, WIDTH = 64, 12, 4, 4, 128
 HIGHEST, LOWEST, WARM_UP, DECAY, CLIP = 1e-3, 1e-4, 100, 0.1, 1.0
@@ -85,21 +85,12 @@ def main() -> None:
     model = SmallGPT(len(units.ids))
     paces = learn(model, ids, valid[: CHECKED + 1], options.seconds)
     learned_in = time.perf_counter() - BEGUN
-    spelling, unknown = units.spelling(text)
-    nats = nats_of(model, valid) + spelling
     found = {
         "seconds": round(learned_in, 1),
         "steps": len(paces),
         "vocabulary": len(units.ids),
         "characters/s": round(BATCH * BLOCK / statistics.median(paces)),
-        "valid": {
-            "nats": nats,
-            "bits_per_byte": nats / math.log(2) / len(text.encode()),
-            "perplexity": math.exp(nats / len(text)),
-            "tokens": len(text),
-            "unknown": unknown,
-            "spelling_nats": spelling,
-        },
+        "valid": judged(nats_of(model, valid), units, text, "chars"),
     }
     print(json.dumps(found))
 

@@ -26,6 +26,21 @@ CUTS: dict[str, Callable[[str], list[str]]] = {
 text: words and marks, each with the space before it, or characters."""
 
 
+def judged(nats: float, units: "Units", text: str, cut: str) -> dict[str, float]:
+    """What a peer says of a whole text: what foretelling its units cost, and what spelling the unknown ones adds."""
+    told = CUTS[cut](text)
+    spelling, unknown = units.spelling(told)
+    nats += spelling
+    return {
+        "nats": nats,
+        "bits_per_byte": nats / math.log(2) / len(text.encode()),
+        "perplexity": math.exp(nats / len(told)),
+        "tokens": len(told),
+        "unknown": unknown,
+        "spelling_nats": spelling,
+    }
+
+
 class Units:
     """The units of a training text by falling count; the last id is `<unk>`."""
 

@@ -23,7 +23,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from units import CUTS, Units
+from units import CUTS, Units, judged
 
 LANES, MOMENTS, WIDTH, LAYERS, RATE, CLIP, DROPOUT = 20, 35, 200, 2, 20.0, 0.25, 0.2
 MEASURED = 10
@@ -134,18 +134,7 @@ def nats_of(model: WordModel, ids: Tensor) -> float:
 
 def measured(model: WordModel, path: Path, units: Units, cut: str) -> dict[str, float]:
     """Nats of a whole text, its unknown words spelled, and what follows from them."""
-    text = path.read_text(encoding="utf-8")
-    words = CUTS[cut](text)
-    spelling, unknown = units.spelling(words)
-    nats = nats_of(model, stream(path, units, cut)) + spelling
-    return {
-        "nats": nats,
-        "bits_per_byte": nats / math.log(2) / len(text.encode()),
-        "perplexity": math.exp(nats / len(words)),
-        "tokens": len(words),
-        "unknown": unknown,
-        "spelling_nats": spelling,
-    }
+    return judged(nats_of(model, stream(path, units, cut)), units, path.read_text(encoding="utf-8"), cut)
 
 
 if __name__ == "__main__":

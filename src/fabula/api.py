@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import time as clock
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
-
-import numpy as np
-from numpy.typing import NDArray
 
 from fabula import config, folder, inheritance, recipe
 from fabula.adaptation import Cache, Dynamic, recall
@@ -122,16 +120,28 @@ def calm_threads(spin: int = 3000) -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", str(spin))
 
 
-def _training() -> ModuleType:
-    """The room that learns; torch takes a second to import, so mistakes in the text are found before."""
+@contextmanager
+def _needing_torch(what: str) -> Iterator[None]:
+    """Around an import of a room that learns; torch takes a second to import, so mistakes are found before."""
     calm_threads()
     try:
-        from fabula import training  # noqa: PLC0415
+        yield
     except ModuleNotFoundError as error:
         if error.name and error.name.startswith("torch"):
-            raise MissingExtraError("training", "train") from None
+            raise MissingExtraError(what, "train") from None
         raise
+
+
+def _training() -> ModuleType:
+    with _needing_torch("training"):
+        from fabula import training  # noqa: PLC0415
     return training
+
+
+def _dynamic() -> ModuleType:
+    with _needing_torch("dynamic evaluation"):
+        from fabula import dynamic  # noqa: PLC0415
+    return dynamic
 
 
 def evaluate(
@@ -148,7 +158,7 @@ def evaluate(
     What is asked for besides (`fabula.baseline.fit_again`, `fabula.adaptation`) is counted apart, each by itself, in
     `helped`. Only `dynamic` imports torch; error: MissingExtraError without it.
     """
-    learn_on = _dynamic() if dynamic else None
+    learning = _dynamic() if dynamic else None
     read = folder.read_model(model)
     shape, end, size = read.settings.model, read.tokenizer.end, read.tokenizer.size
     text = config.resolve(config.from_environment(), settings or {}).text
@@ -160,21 +170,9 @@ def evaluate(
         found = found.with_help("mixture", mixture.costs(static, streams), {"weight": mixture.weight})
     if cache:
         found = found.with_help("cache", recall(engine, streams, end, static, cache, window=shape.window), vars(cache))
-    if dynamic and learn_on:
-        found = found.with_help("dynamic", learn_on(read, streams, dynamic), vars(dynamic))
+    if dynamic and learning:
+        found = found.with_help("dynamic", learning.learn_on(read, streams, dynamic), vars(dynamic))
     return found
-
-
-def _dynamic() -> Callable[..., NDArray[np.float32]]:
-    """`fabula.dynamic.learn_on`, where there is torch."""
-    calm_threads()
-    try:
-        from fabula.dynamic import learn_on  # noqa: PLC0415
-    except ModuleNotFoundError as error:
-        if error.name and error.name.startswith("torch"):
-            raise MissingExtraError("dynamic evaluation", "train") from None
-        raise
-    return learn_on
 
 
 def default_folder(paths: Sequence[str | Path]) -> Path:

@@ -12,9 +12,6 @@ MULTIPLIERS = (1, 1_000_003, 998_244_353, 433_494_437)
 APART = 12_345
 """Keeps the n-grams of different lengths apart: added once for each unit beyond the pair."""
 
-LONGEST = len(MULTIPLIERS)
-"""Units of the longest n-gram."""
-
 
 def lengths(longest: int) -> range:
     """The lengths of n-grams that have rows.
