@@ -1,8 +1,10 @@
 """The processor is left as it was found, and its speed is a number of units a second."""
 
+import pytest
 import torch
 
 from fabula import machine, processor
+from fabula.errors import UsageError
 
 
 def test_the_processor_is_left_as_it_was_found() -> None:
@@ -15,5 +17,14 @@ def test_the_processor_is_left_as_it_was_found() -> None:
 
 
 def test_the_speed_of_a_layer_is_measured() -> None:
-    assert processor.units_per_second("fp32") > 10
+    assert processor.units_per_second("fp32", torch.device("cpu")) > 10
     assert machine.cores() >= 1
+
+
+def test_it_learns_on_a_gpu_only_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert [processor.device(asked).type for asked in ("auto", "cpu")] == ["cpu", "cpu"]
+    with pytest.raises(UsageError, match="no GPU here"):
+        processor.device("cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert [processor.device(asked).type for asked in ("auto", "cpu", "cuda")] == ["cuda", "cpu", "cuda"]

@@ -74,8 +74,10 @@ def _facts(corpus: Corpus, settings: Settings) -> recipe.Facts:
     """What the recipe depends on; the machine is measured only where a time limit makes its speed count."""
     training, speed = settings.training, None
     if not corpus.by_heart and (training.time is not None or recipe.seconds(training) is not None):
+        place = processor.device(training.device)
         with processor.ready(training.threads):
-            speed = processor.units_per_second(precision.choose(training.precision, processor.SAMPLE[-1]))
+            form = precision.choose(training.precision, processor.SAMPLE[-1], place.type)
+            speed = processor.units_per_second(form, place)
     return recipe.Facts(
         predictions=corpus.train.tokens + len(corpus.train.streams),
         vocabulary=corpus.tokenizer.size,
@@ -130,12 +132,14 @@ def _assemble(out: Path, settings: Settings, corpus: Corpus, listeners: Sequence
     else:
         feed = Lanes(streams, end, batch=training.batch, length=training.length, seed=training.seed)
     shape, start, said = initial_embedding(settings, corpus)
-    footprint.check(shape, training, corpus.tokenizer.size, corpus.train.tokens)
+    place = processor.device(training.device)
+    footprint.check(shape, training, corpus.tokenizer.size, corpus.train.tokens, processor.free_memory(place))
     model = LanguageModel(shape, corpus.tokenizer.size, torch.Generator().manual_seed(training.seed))
     if shape.head == "adaptive":
         model.set_counts(frequencies(streams, end))
     if start is not None:
         model.set_embedding(start, frozen=training.freeze_vectors)
+    model.to(place)
     freeze(model, training.freeze)
     # A text learned by heart is known before a probe would pay.
     unprobed = corpus.by_heart and training.precision == "auto"
@@ -149,6 +153,6 @@ def _assemble(out: Path, settings: Settings, corpus: Corpus, listeners: Sequence
         check=corpus.kept(CHECK_TOKENS),
         listeners=listeners,
         begun=begun,
-        precision="fp32" if unprobed else precision.choose(training.precision, shape.hidden or 0),
+        precision="fp32" if unprobed else precision.choose(training.precision, shape.hidden or 0, place.type),
         state=model.initial_state(feed.batch(0)[0].shape[0]),
     )

@@ -55,7 +55,7 @@ def save(run: Run) -> None:
 
 def restore(run: Run, saved: folder.Checkpoint) -> None:
     """Put a freshly assembled run to where its checkpoint stands."""
-    tensors = {name: torch.from_numpy(array.copy()) for name, array in saved.tensors.items()}
+    tensors = {name: torch.from_numpy(array.copy()).to(run.model.device) for name, array in saved.tensors.items()}
 
     def under(prefix: str) -> dict[str, torch.Tensor]:
         return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -161,6 +161,9 @@ class TrainingConfig(Section):
     reset: float | None = setting(
         None, "chance that a lane forgets its state after a step, so that stories may begin anywhere", low=0.0, high=1.0
     )
+    device: str = setting(
+        "auto", "processor that learns: auto takes a GPU where torch finds one", choices=("auto", "cpu", "cuda")
+    )
     precision: str = setting("auto", "number format of the products", choices=("auto", "fp32", "bf16"))
     threads: int | None = setting(None, "CPU threads; all cores when not given", low=1, high=1024)
     evaluations: int = setting(10, "times to measure and to tell a story on the way", low=1, high=10_000)

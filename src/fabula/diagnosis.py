@@ -35,12 +35,13 @@ def _machine() -> dict[str, object]:
         return facts | {"training": "not possible: pip install 'fabula[train]'"}
     import torch  # noqa: PLC0415
 
-    from fabula import precision  # noqa: PLC0415
+    from fabula import precision, processor  # noqa: PLC0415
 
+    place = processor.device("auto").type
     return facts | {
-        "device": "cpu",
+        "device": torch.cuda.get_device_name() if place == "cuda" else place,
         "threads": torch.get_num_threads(),
-        "training precision": precision.probe(),
+        "training precision": precision.choose("auto", processor.SAMPLE[-1], place),
         "vector instructions": torch.backends.cpu.get_cpu_capability(),
     }
 

@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 
-from fabula import clusters, machine
+from fabula import clusters
 from fabula.config import ModelConfig, TrainingConfig
 from fabula.engine.weights import INTEGERS, expected_shapes
 from fabula.errors import UsageError
@@ -50,9 +50,8 @@ def needed(model: ModelConfig, training: TrainingConfig, vocabulary: int, units:
     return FLOAT * (learned + passing) + MEASURING + UNIT * units
 
 
-def check(model: ModelConfig, training: TrainingConfig, vocabulary: int, units: int) -> None:
-    """Refuse what cannot fit, and propose what can. Errors: UsageError."""
-    free = machine.free_memory()
+def check(model: ModelConfig, training: TrainingConfig, vocabulary: int, units: int, free: int | None) -> None:
+    """Refuse what cannot fit into so many free bytes, and propose what can. Errors: UsageError."""
     wanted = needed(model, training, vocabulary, units)
     if free is None or wanted <= free:
         return

@@ -99,7 +99,9 @@ class AdaptiveHead(Head):
         order = np.argsort(-counts, kind="stable")
         seen = torch.from_numpy(counts[order] + 1.0)  # (V,) by rank; what never came is not impossible
         with torch.no_grad():
-            self.places[torch.from_numpy(order)] = torch.arange(len(order))
+            ranks = torch.empty_like(self.places, device="cpu")
+            ranks[torch.from_numpy(order)] = torch.arange(len(order))
+            self.places.copy_(ranks)
             whole = seen[: self.shortlist].tolist()
             for part, tail in zip(self.ranges, self._tails, strict=True):
                 own = seen[part.start : part.end]
@@ -114,7 +116,7 @@ class AdaptiveHead(Head):
         time: they may be a little too many. Without gradients they are exact.
         """
         ranks = self.places[targets]  # (N,)
-        starts = torch.tensor([part.start for part in self.ranges])
+        starts = torch.tensor([part.start for part in self.ranges], device=ranks.device)
         cluster = torch.bucketize(ranks, starts, right=True)  # (N,) 0 in the shortlist, else 1 + its tail
         columns = torch.where(cluster == 0, ranks, self.shortlist - 1 + cluster)
         first = self._first(hidden, embedding).float()  # (N, S+C)

@@ -56,6 +56,11 @@ class LanguageModel(nn.Module):
         self.head.set_counts(counts)
 
     @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.embedding.get_parameter("weight").device
+
+    @property
     def layers(self) -> list[Cell]:
         """The cells, lowest first."""
         return [cell for cell in self.cells if isinstance(cell, Cell)]
@@ -68,7 +73,8 @@ class LanguageModel(nn.Module):
         memories = tuple(memory for cell in self.layers for memory in cell.initial_state(batch))
         if self.ngrams is None:
             return memories
-        return *memories, torch.full((batch, self.ngrams.longest - 1), self.vocabulary - 1.0)
+        like = self.embedding.get_parameter("weight")
+        return *memories, like.new_full((batch, self.ngrams.longest - 1), self.vocabulary - 1.0)
 
     def forward(self, ids: Tensor, state: State, noise: torch.Generator | None = None) -> tuple[Tensor, Tensor, State]:
         """Hidden states after and before dropout: ids (B, T) -> (B, T, H) twice, and the new state.
@@ -151,7 +157,7 @@ def _drop(x: Tensor, share: float, noise: torch.Generator | None) -> Tensor:
 
 def _mask(shape: Sequence[int], share: float, noise: torch.Generator) -> Tensor:
     """Zeros for a share, and for the rest what keeps the mean at one."""
-    return torch.empty(shape).bernoulli_(1 - share, generator=noise).div_(1 - share)
+    return torch.empty(shape, device=noise.device).bernoulli_(1 - share, generator=noise).div_(1 - share)
 
 
 def _or(chosen: float | None, otherwise: float | None) -> float:
@@ -173,5 +179,6 @@ class NumpyScorer:
         self, ids: NDArray[np.int64], targets: NDArray[np.int64], state: State
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_], State]:
         """Nats and hits: ids (B, T), targets (B, T) or (B, 1) -> the targets' shape twice, and the state."""
-        nats, hits, state = self._model.loss(torch.from_numpy(ids), torch.from_numpy(targets), state)
-        return nats.numpy(), hits.numpy(), state
+        read, wanted = (torch.from_numpy(units).to(self._model.device) for units in (ids, targets))
+        nats, hits, state = self._model.loss(read, wanted, state)
+        return nats.cpu().numpy(), hits.cpu().numpy(), state

@@ -64,7 +64,7 @@ class AdamW(Optimizer):
 
     def _start(self, name: str) -> list[Tensor]:
         if name == "count":
-            return [torch.zeros(()) for _ in self.parameters]
+            return [torch.zeros((), device=parameter.device) for parameter in self.parameters]
         return super()._start(name)
 
     def _update(self, parameters: list[Tensor], gradients: list[Tensor], state: Memory, lr: float) -> None:

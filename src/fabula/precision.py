@@ -14,10 +14,12 @@ NARROW = 128
 """Hidden units below which the conversions cost more than bf16 gains."""
 
 
-def choose(asked: str, hidden: int) -> str:
-    """`fp32` or `bf16`: as asked, or by `probe` when asked for `auto`."""
+def choose(asked: str, hidden: int, device: str = "cpu") -> str:
+    """`fp32` or `bf16`: as asked, or by what the processor can do when asked for `auto`."""
     if asked != "auto":
         return asked
+    if device == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
     return "fp32" if hidden < NARROW else probe()
 
 
@@ -48,9 +50,9 @@ def _gradients(precision: str) -> torch.Tensor:
     return torch.cat([gradient.flatten() for gradient in torch.autograd.grad(output.float().square().sum(), weights)])
 
 
-def autocast(precision: str) -> torch.autocast:
+def autocast(precision: str, device: str = "cpu") -> torch.autocast:
     """The context in which products are computed in the given format."""
-    return torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16")
+    return torch.autocast(device, torch.bfloat16, enabled=precision == "bf16")
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The processor: set up for learning, and how fast it learns; knows no text and no folder."""
+"""The processor: which one, set up for learning, and how fast it learns; knows no text and no folder."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from contextlib import contextmanager
 
 import torch
 
+from fabula import machine
 from fabula.cells import LSTM
+from fabula.errors import UsageError
 from fabula.machine import cores
 from fabula.precision import autocast, no_denormals
 
@@ -31,19 +33,32 @@ def ready(threads: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def units_per_second(precision: str) -> float:
+def device(asked: str) -> torch.device:
+    """Where to learn; errors: UsageError for a GPU that is not there."""
+    there = torch.cuda.is_available()
+    if asked == "cuda" and not there:
+        raise UsageError("torch finds no GPU here (training.device=cuda): leave it out to learn on the CPU")
+    return torch.device("cuda" if asked != "cpu" and there else "cpu")
+
+
+def free_memory(place: torch.device) -> int | None:
+    """Bytes that may still be taken where it learns; None where the system does not say."""
+    return torch.cuda.mem_get_info()[0] if place.type == "cuda" else machine.free_memory()
+
+
+def units_per_second(precision: str, place: torch.device) -> float:
     """How many units a second one LSTM layer learns from here and now, forward and backward; takes a fraction of one.
 
     The quickest of a few steps counts, for what disturbs it only ever makes it slower.
     """
     lanes, moments, width, hidden = SAMPLE
-    layer = LSTM(width, hidden, torch.Generator().manual_seed(0))
-    x, state = torch.zeros(lanes, moments, width, requires_grad=True), layer.initial_state(lanes)
+    layer = LSTM(width, hidden, torch.Generator().manual_seed(0)).to(place)
+    x, state = torch.zeros(lanes, moments, width, device=place, requires_grad=True), layer.initial_state(lanes)
     taken = []
     for _ in range(ROUNDS):
         begun = time.perf_counter()
-        with autocast(precision):
+        with autocast(precision, place.type):
             output, _ = layer(x, state)
-        torch.autograd.grad(output.float().sum(), list(layer.parameters()))
+        torch.autograd.grad(output.float().sum(), list(layer.parameters()))[0].sum().item()  # waits for a GPU
         taken.append(time.perf_counter() - begun)
     return lanes * moments / min(taken[1:])

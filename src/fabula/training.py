@@ -112,12 +112,14 @@ def _carry_out(run: Run) -> Outcome:
 def _learn(run: Run) -> str:
     """Learn until something says stop; returns what."""
     model, training, feed = run.model, run.settings.training, run.feed
-    parameters, noise, ending = run.optimizer.parameters, torch.Generator(), ""
+    parameters, noise, ending = run.optimizer.parameters, torch.Generator(model.device), ""
     while not ending:
-        inputs, targets = (torch.from_numpy(part) for part in feed.batch(run.step))  # (B, T), (B, T) or (B, 1)
+        inputs, targets = (
+            torch.from_numpy(part).to(model.device) for part in feed.batch(run.step)
+        )  # (B, T), (B, T) or (B, 1)
         state = run.state if feed.carried else model.initial_state(len(inputs))
         noise.manual_seed(_mixed(training.seed, run.step))
-        with precision.autocast(run.precision):
+        with precision.autocast(run.precision, model.device.type):
             hidden, plain, state = model(inputs, state, noise)
             nats, hits = model.judge(hidden, targets)
         mean = nats.mean()
@@ -177,7 +179,7 @@ def _carried(state: State, fresh: State, reset: float, noise: torch.Generator) -
     carried = tuple(memory.detach().float() for memory in state)
     if not reset:
         return carried
-    kept = torch.empty(len(carried[0]), 1).bernoulli_(1 - reset, generator=noise).bool()  # (B, 1)
+    kept = torch.empty(len(carried[0]), 1, device=noise.device).bernoulli_(1 - reset, generator=noise).bool()  # (B, 1)
     return tuple(torch.where(kept, memory, new) for memory, new in zip(carried, fresh, strict=True))
 
 

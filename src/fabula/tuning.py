@@ -99,7 +99,7 @@ def begin_from(ancestor: Ancestor, model: LanguageModel, corpus: Corpus, seed: i
     if model.config.head == "adaptive":
         counts = frequencies(corpus.train.streams, new.end)
         model.set_counts(inheritance.expected_counts(counts, ancestor, source))
-    fresh = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+    fresh = {name: tensor.cpu().numpy() for name, tensor in model.state_dict().items()}
     model.load_state_dict(_tensors(inheritance.inherit(ancestor, source, fresh, seed)))
     return f"inherited {int((source >= 0).sum()):,} of {new.size:,} units from {ancestor.path}"
 
