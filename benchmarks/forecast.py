@@ -21,9 +21,7 @@ def runs() -> list[tuple[str, str, dict[str, Any]]]:
     found = []
     for path in sorted(RESULTS.glob("quality-*.json")):
         figures = json.loads(path.read_text(encoding="utf-8"))["figures"]
-        time = path.stem.split("-")[1]
-        tables = {time: figures} if all("seconds" in row for row in figures.values()) else figures
-        found += [(when, text, row) for when, table in tables.items() for text, row in table.items()]
+        found += [(path.stem.removeprefix("quality-"), text, row) for text, row in figures.items()]
     return [(when, text, row) for when, text, row in found if row.get("kneser_ney") and row.get("epochs")]
 
 

@@ -38,15 +38,12 @@ def main() -> None:
     options = parser.parse_args()
     texts = options.texts or (SHORT if options.short else TEXTS if options.peers else TEXTS[:-1])
     times = ["20s"] if options.short else options.time.split(",")
-    figures: dict[str, dict[str, Figures]] = {}
     for time in times:
+        figures: dict[str, Figures] = {}
         for text in texts:
             with tempfile.TemporaryDirectory() as folder:
-                found = measure(options.data / text, time, Path(folder), beside=options.peers)
-            figures.setdefault(time, {})[text] = found
-            print(time, text, json.dumps(found), file=sys.stderr)
-    name = "-".join(["quality", *times, *["peers"] * options.peers])
-    write(name, figures if len(times) > 1 else figures[times[0]])
+                figures[text] = measure(options.data / text, time, Path(folder), beside=options.peers)
+            write(f"quality-{time}", figures)  # after every text: hours must not be lost
 
 
 def measure(text: Path, time: str, folder: Path, *, beside: bool) -> Figures:
