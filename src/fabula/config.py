@@ -141,9 +141,9 @@ class TrainingConfig(Section):
     lr: float | None = setting(None, "learning rate at its highest", low=0.0, high=1000.0)
     warmup: float = setting(0.02, "share of the run in which the learning rate rises", low=0.0, high=1.0)
     decay: str = setting(
-        "wsd",
+        "linear",
         "how the learning rate falls afterwards: wsd stays, and falls in a line over the last half",
-        choices=("wsd", "cosine", "linear", "none"),
+        choices=("linear", "cosine", "wsd", "none"),
     )
     weight_decay: float = setting(0.0, "pull of the weights towards zero (AdamW)", low=0.0, high=10.0)
     clip: float = setting(1.0, "longest gradient allowed; 0 for no limit", low=0.0, high=10**6)

@@ -168,7 +168,7 @@ def _by_heart(training: TrainingConfig, model: ModelConfig, facts: Facts) -> Tra
         training,
         time=seconds(training) or training.time,
         lr=_or(training.lr, 6e-3),
-        decay="none" if training.decay == "wsd" else training.decay,
+        decay="none" if training.decay == "linear" else training.decay,
         warmup=0.0,
         batch=batch,
         length=training.length or min(64, -(-facts.predictions // batch)),

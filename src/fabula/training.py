@@ -218,8 +218,8 @@ def _rate(training: TrainingConfig, progress: float) -> float:
 
     Source of "wsd" (warmup, stable, decay): Hu et al. 2024, arXiv:2404.06395.
 
-    >>> [round(_rate(TrainingConfig(lr=1.0, warmup=0.25), share), 2) for share in (0.0, 0.25, 0.5, 0.75, 1.0)]
-    [0.05, 1.0, 1.0, 0.5, 0.0]
+    >>> [round(_rate(TrainingConfig(lr=1.0, warmup=0.5), share), 2) for share in (0.0, 0.25, 0.5, 0.75, 1.0)]
+    [0.05, 0.5, 1.0, 0.5, 0.0]
     """
     top = training.lr or 0.0
     if progress < training.warmup:
