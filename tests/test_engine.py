@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from fabula import clusters
+from fabula import clusters, machine
 from fabula.config import ModelConfig
 from fabula.engine import Engine, check_weights, expected_shapes, graph
 from fabula.engine import network as network_room
@@ -226,7 +226,7 @@ def test_hidden_states_are_those_of_the_last_layer(cell: str, layers: int, monke
 
 
 def test_threads_are_as_many_as_there_is_work_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(graph, "_cores", lambda: 6)
+    monkeypatch.setattr(machine, "cores", lambda: 6)
     for hidden, threads in ((8, 1), (256, 2), (512, 5), (1024, 6)):  # 4 H (H + E) weights, about
         config, weights = network(hidden=hidden, embedding=8)
         assert graph.build(config, V, weights).threads() == threads

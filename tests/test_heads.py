@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fabula import clusters
-from fabula.heads import HEADS, AdaptiveHead, Head
+from fabula.heads import HEADS, AdaptiveHead, Head, SampledHead
 
 V, H, E = 61, 12, 5
 
@@ -107,3 +107,61 @@ def test_clusters_hold_every_rank_once(vocabulary: int, hidden: int) -> None:
         place = end
         widths.append(width)
     assert place == vocabulary
+
+
+def sampled(drawn: int, counts: list[int]) -> SampledHead:
+    head = SampledHead(H, E, len(counts), torch.Generator().manual_seed(3))
+    head.set_counts(np.array(counts))
+    head.drawn = drawn
+    return head
+
+
+@torch.no_grad()
+def test_a_sample_estimates_the_sum_over_all_units() -> None:
+    """With many draws its nats come near to the exact ones, with few they are right on average but for their spread."""
+    head = sampled(60_000, list(range(1, V + 1)))
+    hidden, embedding = inputs(head, 40)
+    targets = torch.arange(40)
+    exact, _ = head(hidden, targets, embedding)
+    near, _ = head(hidden, targets, embedding, torch.Generator().manual_seed(1))
+    assert float((near - exact).abs().max()) < 0.1
+    head.drawn = 20
+    far = torch.stack([head(hidden, targets, embedding, torch.Generator().manual_seed(s))[0] for s in range(300)])
+    assert float(far.std(dim=0).mean()) > 0.1
+    # exp(nats) is one plus a sum that is estimated without bias
+    torch.testing.assert_close(far.exp().mean(dim=0).log(), exact, atol=0.25, rtol=0.1)
+
+
+def test_a_target_is_no_rival_of_its_own() -> None:
+    """Where the only unit that is ever drawn is the target itself, nothing speaks against it."""
+    head = sampled(50, [10**15] + [0] * (V - 1))
+    hidden, embedding = inputs(head, 3)
+    nats, hits = head(hidden, torch.zeros(3, dtype=torch.long), embedding, torch.Generator().manual_seed(0))
+    assert nats.tolist() == [0.0] * 3
+    assert hits.all()
+
+
+def test_a_sampled_step_touches_only_what_it_scored_and_repeats() -> None:
+    head = sampled(8, list(range(1, V + 1)))
+    hidden, embedding = inputs(head, 4)
+    embedding.requires_grad_()
+    targets = torch.tensor([1, 2, 2, 5])
+    nats = [head(hidden, targets, embedding, torch.Generator().manual_seed(9))[0] for _ in range(2)]
+    assert torch.equal(nats[0], nats[1])
+    (gradient,) = torch.autograd.grad(nats[0].sum(), [embedding])
+    assert gradient.is_sparse
+    rows = gradient.coalesce().indices()[0]
+    assert {1, 2, 5} <= set(rows.tolist())
+    assert len(rows) <= 3 + 8
+
+
+def test_the_sample_follows_the_frequencies() -> None:
+    head = sampled(5000, [0, 0, 1000, 0])
+    _, embedding = inputs(head, 1)
+    embedding = embedding[:4].requires_grad_()
+    hidden = torch.zeros(1, H)
+    (gradient,) = torch.autograd.grad(
+        head(hidden, torch.tensor([0]), embedding, torch.Generator().manual_seed(2))[0].sum(), [embedding]
+    )
+    drawn = torch.bincount(gradient._indices()[0], minlength=4)
+    assert drawn[2] / 5000 == pytest.approx(1001**0.75 / (1001**0.75 + 3), abs=0.01)

@@ -385,3 +385,18 @@ def test_killed_at_any_moment_it_goes_on(tales: Path, tmp_path: Path) -> None:
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert json.loads(done.stdout)["steps"] == saved.step + 2
+
+
+def test_a_sampled_output_layer_learns_and_repeats_and_is_judged_by_all_units(tales: Path, tmp_path: Path) -> None:
+    plan = {"steps": 120, "batch": 4, "length": 16, "lr": 0.01}
+    first, again = (
+        run(tales, tmp_path / name, training=plan, model={"head": "sampled"}) for name in ("first", "again")
+    )
+    begun = run(tales, tmp_path / "begun", training={**plan, "steps": 1}, model={"head": "sampled"})
+    assert first.held_out
+    assert begun.held_out
+    assert first.held_out.bits_per_byte < 0.8 * begun.held_out.bits_per_byte
+    weights = [folder.read_model(outcome.folder).weights for outcome in (first, again)]
+    assert all(np.array_equal(weights[0][name], weights[1][name]) for name in weights[0])
+    judged = fabula.evaluate(first.folder, tales)
+    assert 0 < judged.bits_per_byte < 2 * first.held_out.bits_per_byte

@@ -135,7 +135,7 @@ def _assemble(out: Path, settings: Settings, corpus: Corpus, listeners: Sequence
     place = processor.device(training.device)
     footprint.check(shape, training, corpus.tokenizer.size, corpus.train.tokens, processor.free_memory(place))
     model = LanguageModel(shape, corpus.tokenizer.size, torch.Generator().manual_seed(training.seed))
-    if shape.head == "adaptive":
+    if shape.head in {"adaptive", "sampled"}:
         model.set_counts(frequencies(streams, end))
     if start is not None:
         model.set_embedding(start, frozen=training.freeze_vectors)

@@ -1,6 +1,6 @@
-"""Which units share a cluster of the adaptive output layer, and how wide each is; knows no weights.
+"""How many units an output layer scores: the clusters of the adaptive one and how wide each is, the sampled one's draw.
 
-The ranks 0 .. V-1 are the units by falling frequency. Source: Grave et al. 2017, arXiv:1609.04309.
+Knows no weights. The ranks 0 .. V-1 are the units by falling frequency. Source: Grave et al. 2017, arXiv:1609.04309.
 """
 
 from __future__ import annotations
@@ -9,6 +9,9 @@ from typing import NamedTuple
 
 SHORTLIST = 2000
 """Most units that are scored at every prediction."""
+
+DRAWN = 1024
+"""Units that a sampled output layer draws for a step."""
 
 NARROWEST = 8
 """Numbers that a unit has at least in the output layer, unless the network is narrower."""

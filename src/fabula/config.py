@@ -20,7 +20,7 @@ from fabula.errors import UsageError
 
 UNITS = ("symbols", "words", "subwords", "chars", "bytes")
 CELLS = ("lstm", "gru")
-HEADS = ("full", "tied", "adaptive")
+HEADS = ("full", "tied", "sampled", "adaptive")
 OPTIMIZERS = ("adamw", "rmsprop", "sgd")
 SIZES: Mapping[str, Mapping[str, int]] = {
     "tiny": {"layers": 1, "hidden": 128},
@@ -96,7 +96,7 @@ class ModelConfig(Section):
     buckets: int | None = setting(None, "vectors that those runs share by hashing; 0 for none", low=0, high=1 << 24)
     head: str = setting(
         "auto",
-        "output layer: its own weights, the word vectors again, or clusters by frequency",
+        "output layer: own weights, word vectors again (all of them, or a sample), or clusters by frequency",
         choices=("auto", *HEADS),
     )
     forget_bias: float | None = setting(

@@ -43,7 +43,7 @@ def needed(model: ModelConfig, training: TrainingConfig, vocabulary: int, units:
     copies = 3 + SLOTS[training.optimizer] + bool(training.averaging)
     learned = copies * parameters(model, vocabulary)
     positions = training.batch * (model.window or training.length)
-    scored = clusters.shortlist(vocabulary) * 2 if model.head == "adaptive" else vocabulary
+    scored = {"adaptive": clusters.shortlist(vocabulary) * 2, "sampled": clusters.DRAWN}.get(model.head, vocabulary)
     judged = training.batch if model.window else positions
     # A layer keeps its gates, its states and what was silenced; scores exist in both formats and as probabilities.
     passing = positions * (3 * model.embedding + 12 * model.hidden * model.layers) + 4 * judged * scored

@@ -15,6 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fabula import clusters
+from fabula.clusters import DRAWN
+
+FLATTENED = 0.75
+"""Power of the frequencies that they are drawn by (Mikolov et al. 2013)."""
 
 
 class Head(nn.Module, ABC):
@@ -24,8 +28,13 @@ class Head(nn.Module, ABC):
     """True when it looks at the embedding through `functional.embedding(..., sparse=True)` only."""
 
     @abstractmethod
-    def forward(self, hidden: Tensor, targets: Tensor, embedding: Tensor) -> tuple[Tensor, Tensor]:
-        """Nats of each target and whether it was the likeliest: (N, H), (N,), (V, E) -> (N,), (N,) bool."""
+    def forward(
+        self, hidden: Tensor, targets: Tensor, embedding: Tensor, noise: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Nats of each target and whether it was the likeliest: (N, H), (N,), (V, E) -> (N,), (N,) bool.
+
+        `noise` is there while it learns; without it both are exact.
+        """
 
     def set_counts(self, counts: NDArray[np.int64]) -> None:
         """Hear, before the first step, how often each unit occurs in the training text (V,)."""
@@ -38,7 +47,13 @@ class Softmax(Head):
     def logits(self, hidden: Tensor, embedding: Tensor) -> Tensor:
         """Unnormalised scores: hidden (N, H), embedding (V, E) -> (N, V)."""
 
-    def forward(self, hidden: Tensor, targets: Tensor, embedding: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self,
+        hidden: Tensor,
+        targets: Tensor,
+        embedding: Tensor,
+        noise: torch.Generator | None = None,  # noqa: ARG002
+    ) -> tuple[Tensor, Tensor]:
         """Nats and hits: (N, H), (N,), (V, E) -> (N,), (N,) bool."""
         logits = self.logits(hidden, embedding).float()
         nats = functional.cross_entropy(logits, targets, reduction="none")
@@ -72,6 +87,48 @@ class TiedHead(Softmax):
     def logits(self, hidden: Tensor, embedding: Tensor) -> Tensor:
         """(N, H) -> (N, V)."""
         return functional.linear(_project(self.projection, hidden), embedding, self.bias)
+
+
+class SampledHead(TiedHead):
+    """The word vectors once more; while it learns, each target is scored against a sample of the other units.
+
+    The sample is drawn by frequency, one for all positions of a step; each of its scores is lowered by the logarithm of
+    how often the unit is expected in it, so that together they estimate the sum over all units. Hits are those among
+    the sample. Updates touch only the rows of the embedding that were used. Source: Bengio and Senecal 2008 (importance
+    sampling), Jean et al. 2015, arXiv:1412.2007 (one sample for many positions).
+    """
+
+    sparse = True
+
+    def __init__(self, hidden: int, embedding: int, vocabulary: int, generator: torch.Generator) -> None:
+        super().__init__(hidden, embedding, vocabulary, generator)
+        self.drawn = min(DRAWN, vocabulary)
+        # Not saved: the frequencies are those of the text, which is there whenever it learns.
+        self.chances = nn.Buffer(torch.full((vocabulary,), 1 / vocabulary, dtype=torch.float64), persistent=False)
+
+    def set_counts(self, counts: NDArray[np.int64]) -> None:
+        """Draw by these frequencies, the rare units a little oftener than they come, and those that never came too."""
+        weights = torch.from_numpy((counts + 1.0) ** FLATTENED)
+        self.chances.copy_(weights / weights.sum())
+
+    def forward(
+        self, hidden: Tensor, targets: Tensor, embedding: Tensor, noise: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Nats and hits: (N, H), (N,), (V, E) -> (N,), (N,) bool."""
+        if noise is None:
+            return super().forward(hidden, targets, embedding)
+        places = torch.rand(self.drawn, generator=noise, device=noise.device, dtype=torch.float64)  # (K,)
+        others = torch.searchsorted(self.chances.cumsum(0), places).clamp(max=len(self.chances) - 1)
+        scored = torch.cat([targets, others])  # (N + K,)
+        rows = functional.embedding(scored, embedding, sparse=True)  # (N + K, E)
+        narrow, count = _project(self.projection, hidden), len(targets)
+        wanted = (narrow * rows[:count]).sum(1).float() + self.bias[targets]  # (N,)
+        expected = (self.chances[others] * self.drawn).log().float()  # (K,)
+        rivals = functional.linear(narrow, rows[count:], self.bias[others]).float() - expected  # (N, K)
+        rivals = rivals.masked_fill(others == targets[:, None], -math.inf)  # a target is no rival of its own
+        logits = torch.cat([wanted[:, None], rivals], dim=1)  # (N, 1 + K)
+        first = torch.zeros_like(targets)
+        return functional.cross_entropy(logits, first, reduction="none"), logits.detach().argmax(dim=1) == first
 
 
 class AdaptiveHead(Head):
@@ -109,7 +166,13 @@ class AdaptiveHead(Head):
                 whole.append(float(own.sum()))
             self.bias.copy_((torch.tensor(whole) / sum(whole)).log())
 
-    def forward(self, hidden: Tensor, targets: Tensor, embedding: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self,
+        hidden: Tensor,
+        targets: Tensor,
+        embedding: Tensor,
+        noise: torch.Generator | None = None,  # noqa: ARG002
+    ) -> tuple[Tensor, Tensor]:
         """Nats and hits: (N, H), (N,), (V, E) -> (N,), (N,) bool.
 
         While gradients are computed, hits are counted without a look into the clusters of other units, which would cost
@@ -171,8 +234,8 @@ class Tail(nn.Module):
         return functional.linear(functional.linear(hidden, self.projection), self.weight, self.bias)
 
 
-HEADS: dict[str, type[FullHead | TiedHead | AdaptiveHead]] = {
-    "full": FullHead, "tied": TiedHead, "adaptive": AdaptiveHead,
+HEADS: dict[str, type[FullHead | TiedHead | SampledHead | AdaptiveHead]] = {
+    "full": FullHead, "tied": TiedHead, "sampled": SampledHead, "adaptive": AdaptiveHead,
 }  # fmt: skip
 
 

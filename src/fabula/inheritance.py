@@ -201,9 +201,8 @@ def inherit(ancestor: Ancestor, source: Integers, fresh: Weights, seed: int) -> 
     rng = np.random.default_rng(seed)
     begun = {name: old[name] if name.startswith("cells.") else fresh[name] for name in fresh}
     begun |= {name: old[name] for name in ("head.projection.weight",) if name in old}
-    rows = {"adaptive": ("embedding.weight",), "tied": ("embedding.weight", "head.bias")}
-    head = ancestor.model.settings.model.head
-    for name in rows.get(head, ("embedding.weight", "head.weight", "head.bias")):
+    head, rows = ancestor.model.settings.model.head, ("embedding.weight", "head.weight", "head.bias")
+    for name in rows[:1] if head == "adaptive" else [name for name in rows if name in old]:
         begun[name] = _rows(old[name], source, rng)
     return begun if head != "adaptive" else begun | _adaptive(ancestor, source, fresh)
 

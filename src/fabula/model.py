@@ -110,12 +110,15 @@ class LanguageModel(nn.Module):
         With `targets` of shape (B, 1) only the last moment is judged, as the article's fixed window asks.
         """
         hidden, _, state = self(ids, state, noise)
-        return *self.judge(hidden, targets), state
+        return *self.judge(hidden, targets, noise), state
 
-    def judge(self, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Nats and hits of the last moments: hidden states (B, T, H), targets (B, T) or (B, 1) -> their shape twice."""
+    def judge(self, hidden: Tensor, targets: Tensor, noise: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        """Nats and hits of the last moments: hidden states (B, T, H), targets (B, T) or (B, 1) -> their shape twice.
+
+        `noise` is given while it learns.
+        """
         judged = hidden[:, -targets.shape[1] :].reshape(targets.numel(), -1)  # (B*T, H)
-        nats, hits = self.head(judged, targets.reshape(-1), self.embedding.get_parameter("weight"))
+        nats, hits = self.head(judged, targets.reshape(-1), self.embedding.get_parameter("weight"), noise)
         return nats.view(targets.shape), hits.view(targets.shape)
 
     def _through(self, cell: Cell, x: Tensor, state: State, noise: torch.Generator | None) -> tuple[Tensor, State]:

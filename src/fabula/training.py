@@ -121,7 +121,7 @@ def _learn(run: Run) -> str:
         noise.manual_seed(_mixed(training.seed, run.step))
         with precision.autocast(run.precision, model.device.type):
             hidden, plain, state = model(inputs, state, noise)
-            nats, hits = model.judge(hidden, targets)
+            nats, hits = model.judge(hidden, targets, noise)
         mean = nats.mean()
         gradients = gradients_of(mean + _penalty(training, hidden, plain), parameters)
         loss, length, lr = mean.item(), clip(gradients, training.clip), _rate(training, run.progress)

@@ -263,5 +263,5 @@ def _add_adaptive(graph: Graph, rows: str, vocabulary: int) -> None:
 
 
 _HEADS: Mapping[str, Callable[[Graph, str, int], None]] = {
-    "full": _add_full, "tied": _add_tied, "adaptive": _add_adaptive,
+    "full": _add_full, "tied": _add_tied, "sampled": _add_tied, "adaptive": _add_adaptive,
 }  # fmt: skip

@@ -42,7 +42,7 @@ def expected_shapes(config: ModelConfig, vocabulary: int) -> dict[str, tuple[int
         return shapes | {"head.weight": (vocabulary, judged), "head.bias": (vocabulary,)}
     if embedding != judged:
         shapes["head.projection.weight"] = (embedding, judged)
-    if config.head == "tied":
+    if config.head in {"tied", "sampled"}:
         return shapes | {"head.bias": (vocabulary,)}
     tails = clusters.tails(vocabulary, judged)
     shapes["head.places"] = (vocabulary,)
