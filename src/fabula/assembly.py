@@ -27,7 +27,7 @@ CHECK_TOKENS = 16_384
 LEAST = 1.0
 """Seconds of a time limit that must be left for learning when all is ready."""
 
-JUDGING = 0.05
+JUDGING = 0.1
 """Share of a time limit that the last measurement may take: what is kept aside beyond that is not measured."""
 
 

@@ -17,7 +17,7 @@ from fabula.inheritance import Past, cut
 from fabula.run import Run, arrays
 from fabula.streams import join
 
-COUNTERS = ("since_best", "losses", "hits", "tokens", "reserve", "precision")
+COUNTERS = ("since_best", "losses", "hits", "tokens", "reserve", "ready", "precision")
 
 
 def save(run: Run) -> None:

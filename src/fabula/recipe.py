@@ -39,6 +39,9 @@ FEW = 1000
 """Below so many letters or bytes each is seen often and needs little room; words and Chinese share."""
 
 
+BRIEF = 2500
+"""Steps up to which the rate need not be lower."""
+
 MANY = 20_000
 """From so many units on, scoring each of them at every prediction costs more than all the rest of the network."""
 
@@ -70,7 +73,11 @@ def choose(settings: Settings, facts: Facts, size: str | None = None) -> tuple[S
         head=_head(facts, fine) if model.head == "auto" else model.head,
     )
     training = _by_heart(settings.training, model, facts) if facts.by_heart else _at_length(settings.training, fine)
+    assert training.batch
+    assert training.length
     epochs = _epochs(training, model, facts)
+    if training.lr is None:
+        training = replace(training, lr=_rate(epochs * facts.predictions / (training.batch * training.length), fine))
     silenced = 0.0 if facts.by_heart else _dropout(epochs)
     # Vectors of pairs and triples help what is read once; what is read again they only help to learn by heart.
     enough = epochs <= ONCE and facts.predictions >= LONG and not facts.by_heart
@@ -115,7 +122,6 @@ def _at_length(training: TrainingConfig, fine: bool) -> TrainingConfig:
     return replace(
         training,
         time=seconds(training) or training.time,
-        lr=_or(training.lr, 6e-3 if fine else 5e-3),
         batch=training.batch or (32 if fine else 16),
         length=training.length or (48 if fine else 32),
         reset=_or(training.reset, RESET),
@@ -151,12 +157,21 @@ def _scored(model: ModelConfig, facts: Facts) -> int:
 
 
 def _dropout(epochs: float) -> float:
-    """The oftener a text is read, the more must be silenced lest it be learned by heart.
+    """The oftener a text is read, the more must be silenced lest it be learned by heart; nothing up to three readings.
 
-    >>> [round(_dropout(epochs), 2) for epochs in (0.5, 2, 9, 100)]
-    [0.09, 0.24, 0.5, 0.6]
+    >>> [_dropout(epochs) for epochs in (0.5, 2, 4.5, 9.6, 100)]
+    [0.0, 0.0, 0.14, 0.4, 0.6]
     """
-    return min(0.6, round(0.15 * math.log2(1 + epochs), 2))
+    return min(0.6, max(0.0, round(0.24 * math.log2(max(epochs, 1.0)) - 0.38, 2)))
+
+
+def _rate(steps: float, fine: bool) -> float:
+    """The learning rate at its highest: the longer a run, the more a high one holds it up.
+
+    >>> [_rate(steps, fine=False) for steps in (100, 2500, 20_000)]
+    [0.005, 0.005, 0.0025]
+    """
+    return float(f"{(6e-3 if fine else 5e-3) * min(1.0, (BRIEF / max(steps, 1.0)) ** (1 / 3)):.2g}")
 
 
 def _by_heart(training: TrainingConfig, model: ModelConfig, facts: Facts) -> TrainingConfig:

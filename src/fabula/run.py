@@ -56,11 +56,15 @@ class Run:
     forecast: Forecast | None = None
     past: Past | None = None
     """What the model that it starts from could do."""
+    ready: float = 0.0
+    """Seconds that it took until the first step: a time limit is for the whole, the learning rate for what is left."""
     step: int = 0
     progress: float = 0.0
     """0 .. 1 of whichever limit is nearest."""
     reserve: float = SAVING
     """Seconds kept back for the last measurements and for saving."""
+    learning_from: tuple[float, float] = (0.0, 0.0)
+    """Progress and epochs when it began to learn, or went on."""
     evaluations: int = 0
     best: float = math.inf
     best_weights: dict[str, Tensor] = field(default_factory=dict)

@@ -31,7 +31,7 @@ from fabula.outcome import Outcome
 from fabula.run import Run, arrays
 
 EARLY = 0.04
-"""Share of a training after which its speed is known well enough to foretell its end."""
+"""Share of the learning after which its speed is known well enough to foretell its end."""
 
 COOLDOWN = 0.5
 """Share of a run, its end, in which the rate falls."""
@@ -91,6 +91,8 @@ def _carry_out(run: Run) -> Outcome:
         )
     )
     run.saved_at = run.evaluated_at = run.seconds
+    run.ready = run.ready or run.seconds
+    run.learning_from = (run.progress, run.epochs)
     run.baseline = Baseline(run.corpus)
     with processor.ready(run.settings.training.threads):
         try:
@@ -151,7 +153,7 @@ def _learn(run: Run) -> str:
                 seconds=run.seconds,
             )
         )
-        if run.forecast is None and run.progress >= EARLY:
+        if run.forecast is None:
             _foretell(run)
         if ending != "interrupted" and (ending or _is_due(run)):
             with run.averaging():
@@ -162,11 +164,13 @@ def _learn(run: Run) -> str:
 
 
 def _foretell(run: Run) -> None:
-    """Say what this will come to, as soon as the n-gram model is fitted; never of a text learned by heart."""
+    """Say what this will come to, once its speed is known and the n-gram model fitted; not of a text by heart."""
+    progress, epochs = run.learning_from
+    share = (run.progress - progress) / max(1 - progress, 1e-9)
     bits = run.baseline.bits_per_byte if run.baseline else None
-    if bits is None or run.corpus.by_heart:
+    if bits is None or run.corpus.by_heart or share < EARLY:
         return
-    epochs = run.epochs / run.progress
+    epochs += (run.epochs - epochs) / share
     run.forecast = forecast(bits, epochs, run.corpus.train.tokens)
     run.say(Foretold(forecast=run.forecast, epochs=epochs))
 
@@ -201,7 +205,7 @@ def _advance(run: Run) -> str:
     training = run.settings.training
     shares: dict[str, float] = {}
     if training.time is not None:
-        shares["time"] = run.seconds / max(training.time - run.reserve, 0.1)
+        shares["time"] = (run.seconds - run.ready) / max(training.time - run.reserve - run.ready, 0.1)
     if training.steps is not None:
         shares["steps"] = run.step / training.steps
     if training.epochs is not None:

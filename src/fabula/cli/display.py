@@ -29,6 +29,7 @@ class Display:
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._began: Began | None = None
+        self._first: Stepped | None = None
         self._shown = 0.0
         self._tokens = 0
         self._held_out = ""
@@ -119,12 +120,14 @@ class Display:
         if self._bar is None or self._task is None:
             return
         self._tokens += event.tokens
+        self._first = self._first or event
         passed = event.seconds - self._shown
         if passed < REFRESH:
             return
         speed = f"{self._tokens / passed:,.0f} {self._unit}/s"
         self._shown, self._tokens = event.seconds, 0
-        left = event.seconds * (1 - event.progress) / event.progress if event.progress else 0.0
+        pace = (event.progress - self._first.progress) / max(event.seconds - self._first.seconds, 1e-9)
+        left = (1 - event.progress) / pace if pace else 0.0
         facts = "  ".join(filter(None, (f"loss {event.loss:.2f}", self._held_out, speed, f"{_clock(left)} left")))
         self._bar.update(self._task, completed=event.progress, facts=facts, refresh=True)
 
