@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 
@@ -244,3 +245,27 @@ def test_help_is_counted_apart() -> None:
     }  # fmt: skip
     assert written["mixture"]["perplexity"] is None
     assert found.helped == {}
+
+
+def test_the_seconds_of_a_measurement_are_told_by_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that moves on by one second whenever it is asked: a call takes one, so the chunks can be counted."""
+    now = itertools.count()
+    monkeypatch.setattr(evaluation.time, "perf_counter", lambda: float(next(now)))
+    shapes: list[tuple[int, ...]] = []
+
+    class Quick:
+        def initial_state(self, batch: int) -> None:
+            shapes.append((batch,))
+
+        def score(self, ids: NDArray[np.int64], targets: NDArray[np.int64], state: None) -> tuple:
+            shapes.append(ids.shape)
+            return np.zeros(targets.shape, np.float32), np.zeros(targets.shape, np.bool_), state
+
+    tokens = 100 * evaluation.LANE
+    steps = evaluation.STEPS
+    seconds = evaluation.seconds_for(Quick(), tokens, END)
+    assert shapes[-2:] == [(evaluation.LANES,), (evaluation.LANES, steps)]
+    assert seconds == (tokens / evaluation.LANES + evaluation.WARM_UP) / steps
+    assert evaluation.seconds_for(Quick(), 10, END) == pytest.approx((10 + evaluation.WARM_UP) / 10)
+    assert evaluation.seconds_for(Quick(), 5000, END, window=3) == 1.0
+    assert shapes[-1] == (5000, 3)

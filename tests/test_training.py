@@ -17,10 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fabula
-from fabula import folder, training
+from fabula import evaluation, folder, training
 from fabula.config import TrainingConfig, resolve
 from fabula.errors import DivergedError, FolderError, TextError, UsageError
 from fabula.events import Began, Evaluated, Event, Foretold, Stepped
+from fabula.run import Run
 
 ONE = {"threads": 1}
 SMALL = {"model": {"hidden": 24, "embedding": 8}, "text": {"unit": "chars"}}
@@ -325,6 +326,42 @@ def test_a_time_too_short_to_learn_anything_is_refused(tales: Path, tmp_path: Pa
     with pytest.raises(UsageError, match=r"--time 1s is too short to learn anything here: give \d+s or more"):
         run(tales, tmp_path / "out", training={"time": "1s"})
     assert not (tmp_path / "out").exists()
+
+
+def test_what_is_kept_aside_is_shortened_where_measuring_would_take_too_long(
+    tales: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = {"time": "60s", "steps": 3}
+    whole = run(tales, tmp_path / "whole", training=plan)
+    monkeypatch.setattr(evaluation, "seconds_for", lambda *_, **__: 24.0)
+    heard: list[Event] = []
+    part = run(tales, tmp_path / "part", (heard.append,), training=plan)
+    assert whole.held_out
+    assert part.held_out
+    assert part.held_out.bytes == pytest.approx(whole.held_out.bytes / 4, rel=0.1)
+    assert any("only 25% of what was kept aside" in note for e in heard if isinstance(e, Began) for note in e.notes)
+
+
+def test_nothing_is_measured_twice(tales: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last measurement on the way is the final one where all that is kept aside was looked at."""
+    heard: list[Event] = []
+    measured: list[object] = []
+    plain = Run.measured
+    monkeypatch.setattr(Run, "measured", lambda self, part: measured.append(part) or plain(self, part))
+    outcome = run(tales, tmp_path / "out", (heard.append,), training={"steps": 6, "evaluations": 3})
+    seen = [event.held_out for event in heard if isinstance(event, Evaluated)]
+    assert len(measured) == len(seen) == 3
+    assert outcome.held_out == min((held for held in seen if held), key=lambda held: held.bits_per_byte)
+
+
+def test_getting_ready_takes_nothing_from_the_schedule(tales: Path, tmp_path: Path) -> None:
+    """The rate rises from the first step on, however long the text took to read."""
+    heard: list[Event] = []
+    plan = {"time": "3600s", "steps": 4, "warmup": 0.5, "lr": 1.0}
+    settings, begun = {"training": {**plan, "threads": 1}, **SMALL}, time.perf_counter() - 3000
+    fabula.train(tales, tmp_path / "out", settings=settings, listeners=(heard.append,), begun=begun)
+    rates = [event.lr for event in heard if isinstance(event, Stepped)]
+    assert rates == [pytest.approx(rate, abs=0.01) for rate in (0.05, 0.5, 1.0, 0.5)]
 
 
 def test_notes_say_what_was_chosen(tales: Path, tmp_path: Path) -> None:
