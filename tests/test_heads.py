@@ -1,4 +1,9 @@
-"""The output layers: exact probabilities, exact hits, and an adaptive layer that begins with the frequencies."""
+"""The output layers: exact probabilities and hits, a beginning with the frequencies, and a sample that is no bias."""
+
+import os
+import signal
+from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -6,8 +11,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fabula import clusters
+import fabula
+from fabula import clusters, folder, heads
+from fabula.engine import Engine
+from fabula.events import Event, Stepped
 from fabula.heads import HEADS, AdaptiveHead, Head, SampledHead
+from fabula.model import LanguageModel, NumpyScorer
 
 V, H, E = 61, 12, 5
 
@@ -116,27 +125,39 @@ def sampled(drawn: int, counts: list[int]) -> SampledHead:
     return head
 
 
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_a_sample_of_all_units_is_the_full_softmax_and_so_are_its_gradients() -> None:
+    head = sampled(60_000, list(range(1, V + 1)))  # so many that none is left out
+    hidden, embedding = (part.requires_grad_() for part in inputs(head, 40))
+    targets, learned = torch.arange(40), [hidden, embedding, *head.parameters()]
+    found, exact = (head(hidden, targets, embedding, noise)[0] for noise in (seeded(1), None))
+    torch.testing.assert_close(found, exact)
+    for ours, right in zip(*(torch.autograd.grad(nats.sum(), learned) for nats in (found, exact)), strict=True):
+        torch.testing.assert_close(ours.to_dense(), right, rtol=1e-4, atol=1e-5)
+
+
 @torch.no_grad()
-def test_a_sample_estimates_the_sum_over_all_units() -> None:
-    """With many draws its nats come near to the exact ones, with few they are right on average but for their spread."""
-    head = sampled(60_000, list(range(1, V + 1)))
+def test_a_small_sample_is_right_on_average() -> None:
+    """The exponential of its nats is one plus a sum that is estimated without bias."""
+    head = sampled(20, list(range(1, V + 1)))
     hidden, embedding = inputs(head, 40)
-    targets = torch.arange(40)
-    exact, _ = head(hidden, targets, embedding)
-    near, _ = head(hidden, targets, embedding, torch.Generator().manual_seed(1))
-    assert float((near - exact).abs().max()) < 0.1
-    head.drawn = 20
-    far = torch.stack([head(hidden, targets, embedding, torch.Generator().manual_seed(s))[0] for s in range(300)])
-    assert float(far.std(dim=0).mean()) > 0.1
-    # exp(nats) is one plus a sum that is estimated without bias
-    torch.testing.assert_close(far.exp().mean(dim=0).log(), exact, atol=0.25, rtol=0.1)
+    hidden, targets = hidden / 3, torch.arange(40)
+    exact = head(hidden, targets, embedding)[0]
+    found = torch.stack([head(hidden, targets, embedding, seeded(seed))[0] for seed in range(600)])
+    assert float(found.std(dim=0).mean()) > 0.1
+    ratio = found.exp().mean(dim=0) / exact.exp()
+    torch.testing.assert_close(ratio, torch.ones(40), rtol=0, atol=0.1)
+    assert float(ratio.mean()) == pytest.approx(1, abs=0.02)
 
 
 def test_a_target_is_no_rival_of_its_own() -> None:
     """Where the only unit that is ever drawn is the target itself, nothing speaks against it."""
     head = sampled(50, [10**15] + [0] * (V - 1))
     hidden, embedding = inputs(head, 3)
-    nats, hits = head(hidden, torch.zeros(3, dtype=torch.long), embedding, torch.Generator().manual_seed(0))
+    nats, hits = head(hidden, torch.zeros(3, dtype=torch.long), embedding, seeded(0))
     assert nats.tolist() == [0.0] * 3
     assert hits.all()
 
@@ -146,22 +167,76 @@ def test_a_sampled_step_touches_only_what_it_scored_and_repeats() -> None:
     hidden, embedding = inputs(head, 4)
     embedding.requires_grad_()
     targets = torch.tensor([1, 2, 2, 5])
-    nats = [head(hidden, targets, embedding, torch.Generator().manual_seed(9))[0] for _ in range(2)]
-    assert torch.equal(nats[0], nats[1])
-    (gradient,) = torch.autograd.grad(nats[0].sum(), [embedding])
-    assert gradient.is_sparse
-    rows = gradient.coalesce().indices()[0]
-    assert {1, 2, 5} <= set(rows.tolist())
-    assert len(rows) <= 3 + 8
+    first, again, other = (head(hidden, targets, embedding, seeded(seed))[0] for seed in (9, 9, 10))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    for gradient in torch.autograd.grad(first.sum(), [embedding, head.bias]):
+        assert gradient.is_sparse
+        rows = gradient.coalesce().indices()[0]
+        assert {1, 2, 5} <= set(rows.tolist())
+        assert len(rows) <= 3 + 8
 
 
 def test_the_sample_follows_the_frequencies() -> None:
-    head = sampled(5000, [0, 0, 1000, 0])
-    _, embedding = inputs(head, 1)
-    embedding = embedding[:4].requires_grad_()
-    hidden = torch.zeros(1, H)
-    (gradient,) = torch.autograd.grad(
-        head(hidden, torch.tensor([0]), embedding, torch.Generator().manual_seed(2))[0].sum(), [embedding]
-    )
-    drawn = torch.bincount(gradient._indices()[0], minlength=4)
-    assert drawn[2] / 5000 == pytest.approx(1001**0.75 / (1001**0.75 + 3), abs=0.01)
+    """Of four units that come 1, 2, 4 and 9 times, one more each, three are drawn: how often is each among them?"""
+    head = sampled(3, [9, 1, 2, 4])
+    hidden, embedding = torch.zeros(1, H), torch.zeros(4, E).requires_grad_()
+    there = torch.zeros(4)
+    for seed in range(1000):
+        nats = head(hidden, torch.tensor([0]), embedding, seeded(seed))[0].sum()
+        (gradient,) = torch.autograd.grad(nats, [embedding])
+        there += torch.bincount(gradient._indices()[0], minlength=4)
+    there[0] -= 1000  # the target itself
+    weights = torch.tensor([10.0, 2.0, 3.0, 5.0]) ** 0.75
+    torch.testing.assert_close(there / 1000, 1 - (1 - weights / weights.sum()) ** 3, rtol=0, atol=0.05)
+
+
+def test_a_sampled_head_begins_with_the_frequencies() -> None:
+    counts = list(range(V))
+    found = table(sampled(8, counts), torch.zeros(1, H), torch.zeros(V, E)).exp()[0]
+    torch.testing.assert_close(found, (torch.tensor(counts) + 1) / (sum(counts) + V))
+
+
+def learned(tales: Path, out: Path, stop_at: int = 0) -> list[float]:
+    """Train a small network with a sampled head to step 120, or till it is stopped; the losses of its steps."""
+    losses: list[float] = []
+
+    def hear(event: Event) -> None:
+        if isinstance(event, Stepped):
+            losses.append(event.loss)
+            if event.step == stop_at:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    model = {"hidden": 24, "embedding": 8, "head": "sampled", "dropout": 0.2}
+    plan = {"steps": 120, "batch": 4, "length": 16, "lr": 0.01, "threads": 1}
+    fabula.train(tales, out, settings={"text": {"unit": "chars"}, "model": model, "training": plan}, listeners=[hear])
+    return losses
+
+
+def test_a_sampled_head_learns_and_goes_on_where_it_stopped(
+    tales: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heads, "DRAWN", 8)
+    losses = learned(tales, tmp_path / "whole")
+    assert sum(losses[-20:]) < 0.9 * sum(losses[:20])
+    assert len(learned(tales, tmp_path / "parts", stop_at=17)) < 20
+    assert fabula.train(resume=tmp_path / "parts").steps == 120
+    whole, parts = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "parts"))
+    assert whole == parts
+
+
+def test_a_sampled_head_is_written_and_judged_by_all_units(tales: Path, tmp_path: Path) -> None:
+    learned(tales, tmp_path / "out")
+    read = folder.read_model(tmp_path / "out")
+    config, size = read.settings.model, read.tokenizer.size
+    network = LanguageModel(config, size, torch.Generator())
+    network.load_state_dict({name: torch.tensor(array) for name, array in read.weights.items()})
+    scorer, engine = NumpyScorer(network), Engine(config, size, read.weights)
+    story = np.random.default_rng(2).integers(0, size, 40)
+    nats, hits, _ = scorer.score(story[None, :-1], story[None, 1:], scorer.initial_state(1))
+    state = engine.initial_state(1)
+    for moment, (unit, wanted) in enumerate(pairwise(story)):
+        said, state = engine.step(np.array([unit]), state)  # (1, V)
+        assert np.exp(said).sum() == pytest.approx(1, abs=1e-5)
+        assert -said[0, wanted] == pytest.approx(nats[0, moment], abs=1e-4)
+        assert (said[0].argmax() == wanted) == hits[0, moment]

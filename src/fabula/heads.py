@@ -1,6 +1,7 @@
 """Output layers: hidden states to the nats of what came next; knows nothing of cells or time.
 
-Legend: N positions, n some of them, H hidden units, E embedding width, V vocabulary, S shortlist, C tail clusters.
+Legend: N positions, n some of them or of the units, K draws, H hidden units, E embedding width, V vocabulary,
+S shortlist, C tail clusters.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ class Head(nn.Module, ABC):
     """An output layer over V units."""
 
     sparse: bool = False
-    """True when it looks at the embedding through `functional.embedding(..., sparse=True)` only."""
+    """True when, while it learns, it looks at the embedding through `functional.embedding(..., sparse=True)` only."""
 
     @abstractmethod
     def forward(
@@ -92,10 +93,11 @@ class TiedHead(Softmax):
 class SampledHead(TiedHead):
     """The word vectors once more; while it learns, each target is scored against a sample of the other units.
 
-    The sample is drawn by frequency, one for all positions of a step; each of its scores is lowered by the logarithm of
-    how often the unit is expected in it, so that together they estimate the sum over all units. Hits are those among
-    the sample. Updates touch only the rows of the embedding that were used. Source: Bengio and Senecal 2008 (importance
-    sampling), Jean et al. 2015, arXiv:1412.2007 (one sample for many positions).
+    The sample is drawn by frequency, one for all positions of a step, and holds each unit once; each of its scores is
+    lowered by the logarithm of the chance to be in it, so that together they estimate the sum over all units. Hits are
+    those among the sample. Updates touch only the rows of the embedding and the biases that were used. The frequencies
+    that `set_counts` hears set the biases too. Source: Bengio and Senecal 2008 (importance sampling), Jean et al. 2015,
+    arXiv:1412.2007 (one sample for many positions), Horvitz and Thompson 1952 (chances without repetition).
     """
 
     sparse = True
@@ -104,12 +106,19 @@ class SampledHead(TiedHead):
         super().__init__(hidden, embedding, vocabulary, generator)
         self.drawn = min(DRAWN, vocabulary)
         # Not saved: the frequencies are those of the text, which is there whenever it learns.
-        self.chances = nn.Buffer(torch.full((vocabulary,), 1 / vocabulary, dtype=torch.float64), persistent=False)
+        self.chances = nn.Buffer(torch.empty(vocabulary, dtype=torch.float64), persistent=False)
+        self.reached = nn.Buffer(torch.empty(vocabulary, dtype=torch.float64), persistent=False)
+        self.set_counts(np.zeros(vocabulary, np.int64))
 
     def set_counts(self, counts: NDArray[np.int64]) -> None:
-        """Draw by these frequencies, the rare units a little oftener than they come, and those that never came too."""
-        weights = torch.from_numpy((counts + 1.0) ** FLATTENED)
-        self.chances.copy_(weights / weights.sum())
+        """Begin with these frequencies, and draw rare units a little oftener than they come."""
+        seen = torch.from_numpy(counts + 1.0)  # (V,) what never came is not impossible
+        flat = seen**FLATTENED
+        chances = flat / flat.sum()
+        self.chances.copy_(chances)
+        self.reached.copy_(chances.cumsum(0))  # summed here: a GPU's sums need not repeat to the bit
+        with torch.no_grad():
+            self.bias.copy_((seen / seen.sum()).log())
 
     def forward(
         self, hidden: Tensor, targets: Tensor, embedding: Tensor, noise: torch.Generator | None = None
@@ -118,15 +127,17 @@ class SampledHead(TiedHead):
         if noise is None:
             return super().forward(hidden, targets, embedding)
         places = torch.rand(self.drawn, generator=noise, device=noise.device, dtype=torch.float64)  # (K,)
-        others = torch.searchsorted(self.chances.cumsum(0), places).clamp(max=len(self.chances) - 1)
-        scored = torch.cat([targets, others])  # (N + K,)
-        rows = functional.embedding(scored, embedding, sparse=True)  # (N + K, E)
+        others = torch.searchsorted(self.reached, places).clamp(max=len(self.reached) - 1).unique()  # (n,)
+        there = -torch.expm1(self.drawn * torch.log1p(-self.chances[others]))  # (n,) chance to be drawn at all
+        scored = torch.cat([targets, others])  # (N + n,)
+        rows = functional.embedding(scored, embedding, sparse=True)  # (N + n, E)
+        bias = self.bias.gather(0, scored, sparse_grad=True)  # (N + n,)
         narrow, count = _project(self.projection, hidden), len(targets)
-        wanted = (narrow * rows[:count]).sum(1).float() + self.bias[targets]  # (N,)
-        expected = (self.chances[others] * self.drawn).log().float()  # (K,)
-        rivals = functional.linear(narrow, rows[count:], self.bias[others]).float() - expected  # (N, K)
+        wanted = (narrow * rows[:count]).sum(1).float() + bias[:count]  # (N,)
+        # The bias joins after the product, which may be in a short format that would round it.
+        rivals = functional.linear(narrow, rows[count:]).float() + (bias[count:] - there.log().float())  # (N, n)
         rivals = rivals.masked_fill(others == targets[:, None], -math.inf)  # a target is no rival of its own
-        logits = torch.cat([wanted[:, None], rivals], dim=1)  # (N, 1 + K)
+        logits = torch.cat([wanted[:, None], rivals], dim=1)  # (N, 1 + n)
         first = torch.zeros_like(targets)
         return functional.cross_entropy(logits, first, reduction="none"), logits.detach().argmax(dim=1) == first
 
