@@ -16,19 +16,25 @@ def test_narrow_networks_stay_in_full_precision() -> None:
 
 
 def test_the_probe_repeats() -> None:
-    assert precision.probe() == precision.probe() in {"fp32", "bf16"}
+    assert precision.probe(128) == precision.probe(128) in {"fp32", "bf16"}
 
 
 def test_a_processor_without_the_primitive_falls_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(kind: str) -> torch.Tensor:
+    def missing(kind: str, hidden: int) -> torch.Tensor:
         if kind == "bf16":
             raise RuntimeError("could not create a primitive")
         return torch.ones(3)
 
     monkeypatch.setattr(precision, "_gradients", missing)
-    assert precision.probe() == "fp32"
+    assert precision.probe(512) == "fp32"
 
 
 def test_a_processor_that_computes_nonsense_falls_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(precision, "_gradients", lambda kind: torch.ones(3) * (1 if kind == "fp32" else 2))
-    assert precision.probe() == "fp32"
+    """Only with wide layers, as was seen: the width that will learn is the one to ask."""
+    wrong = 1024
+    monkeypatch.setattr(
+        precision, "_gradients", lambda kind, hidden: torch.ones(3) * (2 if kind == "bf16" and hidden >= wrong else 1)
+    )
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True)
+    assert [precision.choose("auto", hidden) for hidden in (512, 1024)] == ["bf16", "fp32"]

@@ -17,7 +17,7 @@ def test_the_processor_is_left_as_it_was_found() -> None:
 
 
 def test_the_speed_of_a_layer_is_measured() -> None:
-    assert processor.units_per_second("fp32", torch.device("cpu")) > 10
+    assert processor.units_per_second("fp32", torch.device("cpu"), 4) > 10
     assert machine.cores() >= 1
 
 

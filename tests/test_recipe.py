@@ -74,3 +74,15 @@ def test_few_subwords_are_no_letters() -> None:
     )
     assert (letters.model.head, letters.model.embedding, letters.training.batch) == ("full", 64, 32)
     assert (pieces.model.head, pieces.model.embedding, pieces.training.batch) == ("tied", 256, 16)
+
+
+def test_more_lanes_where_they_are_worth_it() -> None:
+    """By what the processor was seen to do; a vocabulary of many units always has many lanes, a short text few."""
+    long = Facts(predictions=10**6, vocabulary=2000, unit="subwords", by_heart=False)
+    seen = {"little": {16: 2e4, 32: 2.1e4}, "much": {16: 2e4, 32: 3e4}}
+    few, more = (choose(Settings(), dataclasses.replace(long, speeds=own))[0].training for own in seen.values())
+    assert (few.batch, more.batch) == (16, 32)
+    assert few.lr and more.lr and more.lr > few.lr
+    words = dataclasses.replace(long, vocabulary=33_000, unit="words", speeds=seen["little"])
+    assert choose(Settings(), words)[0].training.batch == 64
+    assert choose(Settings(), dataclasses.replace(words, predictions=50_000))[0].training.batch == 16

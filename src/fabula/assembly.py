@@ -72,18 +72,19 @@ def again(
 
 def _facts(corpus: Corpus, settings: Settings) -> recipe.Facts:
     """What the recipe depends on; the machine is measured only where a time limit makes its speed count."""
-    training, speed = settings.training, None
+    training = settings.training
+    speeds: dict[int, float] = {}
     if not corpus.by_heart and (training.time is not None or recipe.seconds(training) is not None):
         place = processor.device(training.device)
         with processor.ready(training.threads):
             form = precision.choose(training.precision, processor.SAMPLE[-1], place.type)
-            speed = processor.units_per_second(form, place)
+            speeds = {lanes: processor.units_per_second(form, place, lanes) for lanes in recipe.LANES}
     return recipe.Facts(
         predictions=corpus.train.tokens + len(corpus.train.streams),
         vocabulary=corpus.tokenizer.size,
         unit=corpus.tokenizer.unit,
         by_heart=corpus.by_heart,
-        speed=speed,
+        speeds=speeds,
     )
 
 

@@ -20,31 +20,34 @@ def choose(asked: str, hidden: int, device: str = "cpu") -> str:
         return asked
     if device == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    return "fp32" if hidden < NARROW else probe()
+    return "fp32" if hidden < NARROW else probe(hidden)
 
 
-def probe() -> str:
+def probe(hidden: int) -> str:
     """`bf16` when the processor has instructions for it and its LSTM learns right with them, otherwise `fp32`.
 
-    Takes a few milliseconds.
+    Asked of a layer as wide as the one that will learn: there are processors on which the gradients are wrong from
+    1,024 units on. Takes some milliseconds.
     """
     native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     if not (native and torch.ops.mkldnn._is_mkldnn_bf16_supported()):
         return "fp32"
     try:
-        full, half = _gradients("fp32"), _gradients("bf16")
+        full, half = (_gradients(form, hidden) for form in ("fp32", "bf16"))
     except RuntimeError:  # some processors lack the bf16 LSTM primitive although they announce bf16
         return "fp32"
     return "bf16" if float((full - half).norm()) < 0.1 * float(full.norm()) else "fp32"
 
 
-def _gradients(precision: str) -> torch.Tensor:
-    """Gradients of all weights of a small LSTM layer, one after another."""
+def _gradients(precision: str, hidden: int) -> torch.Tensor:
+    """Gradients of all weights of an LSTM layer, one after another."""
     generator = torch.Generator().manual_seed(0)
-    shapes = ((128, 32), (128, 32), (128,), (128,))
-    weights = [torch.empty(shape).normal_(0, 0.2, generator=generator).requires_grad_() for shape in shapes]
+    rows = 4 * hidden
+    shapes = ((rows, 32), (rows, hidden), (rows,), (rows,))
+    spread = hidden**-0.5
+    weights = [torch.empty(shape).normal_(0, spread, generator=generator).requires_grad_() for shape in shapes]
     x = torch.empty(16, 4, 32).normal_(generator=generator)  # (B, T, I)
-    start = torch.zeros(1, 16, 32)
+    start = torch.zeros(1, 16, hidden)
     with autocast(precision):
         output, _, _ = torch.lstm(x, (start, start), weights, True, 1, 0.0, True, False, True)
     return torch.cat([gradient.flatten() for gradient in torch.autograd.grad(output.float().square().sum(), weights)])

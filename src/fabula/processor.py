@@ -14,8 +14,8 @@ from fabula.errors import UsageError
 from fabula.machine import cores
 from fabula.precision import autocast, no_denormals
 
-SAMPLE = (16, 32, 256, 512)
-"""Lanes, moments, width of the vectors and hidden units of the layer that `units_per_second` times."""
+SAMPLE = (32, 256, 512)
+"""Moments, width of the vectors and hidden units of the layer that `units_per_second` times."""
 
 ROUNDS = 4
 """Steps that it takes, the first of which is not counted."""
@@ -46,12 +46,12 @@ def free_memory(place: torch.device) -> int | None:
     return torch.cuda.mem_get_info()[0] if place.type == "cuda" else machine.free_memory()
 
 
-def units_per_second(precision: str, place: torch.device) -> float:
-    """How many units a second one LSTM layer learns from here and now, forward and backward; takes a fraction of one.
+def units_per_second(precision: str, place: torch.device, lanes: int) -> float:
+    """How many units a second one LSTM layer learns from in so many lanes, forward and backward.
 
-    The quickest of a few steps counts, for what disturbs it only ever makes it slower.
+    Takes a fraction of a second. The quickest of a few steps counts, for what disturbs it only ever makes it slower.
     """
-    lanes, moments, width, hidden = SAMPLE
+    moments, width, hidden = SAMPLE
     layer = LSTM(width, hidden, torch.Generator().manual_seed(0)).to(place)
     x, state = torch.zeros(lanes, moments, width, device=place, requires_grad=True), layer.initial_state(lanes)
     taken = []

@@ -6,7 +6,8 @@ The figures come from the runs logged in docs/log.md.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from fabula import clusters
@@ -39,6 +40,15 @@ FEW = 1000
 """Below so many letters or bytes each is seen often and needs little room; words and Chinese share."""
 
 
+LANES = (16, 32)
+"""Lanes that are tried: more of them make a step more exact, fewer make more steps."""
+
+WORTH = 1.2
+"""How many times faster the more lanes must learn to be taken."""
+
+MANY_LANES = 64
+"""Lanes for so many units that a step over few of them is mostly its overhead."""
+
 BRIEF = 2500
 """Steps up to which the rate need not be lower."""
 
@@ -55,8 +65,8 @@ class Facts:
     vocabulary: int
     unit: str
     by_heart: bool
-    speed: float | None = None
-    """Units a second that one such layer was seen to learn from here (see `processor`)."""
+    speeds: Mapping[int, float] = field(default_factory=dict)
+    """Units a second that one such layer was seen to learn from here, by lanes (see `processor`)."""
 
 
 def choose(settings: Settings, facts: Facts, size: str | None = None) -> tuple[Settings, list[str]]:
@@ -72,13 +82,15 @@ def choose(settings: Settings, facts: Facts, size: str | None = None) -> tuple[S
         embedding=embedding,
         head=_head(facts, fine) if model.head == "auto" else model.head,
     )
-    training = _by_heart(settings.training, model, facts) if facts.by_heart else _at_length(settings.training, fine)
+    given = settings.training
+    training = _by_heart(given, model, facts) if facts.by_heart else _at_length(given, facts, fine)
     assert training.batch
     assert training.length
     epochs = _epochs(training, model, facts)
     if training.lr is None:
-        training = replace(training, lr=_rate(epochs * facts.predictions / (training.batch * training.length), fine))
-    silenced = 0.0 if facts.by_heart else _dropout(epochs)
+        steps = epochs * facts.predictions / (training.batch * training.length)
+        training = replace(training, lr=_rate(steps, training.batch, fine))
+    silenced = 0.0 if facts.by_heart else _dropout(epochs, facts)
     # Vectors of pairs and triples help what is read once; what is read again they only help to learn by heart.
     enough = epochs <= ONCE and facts.predictions >= LONG and not facts.by_heart
     buckets = min(BUCKETS, facts.predictions // 16) if enough else 0
@@ -117,12 +129,12 @@ def _forget_bias(facts: Facts, fine: bool) -> float:
     return -1.0 if fine else 0.0 if facts.vocabulary < FEW else 1.0
 
 
-def _at_length(training: TrainingConfig, fine: bool) -> TrainingConfig:
+def _at_length(training: TrainingConfig, facts: Facts, fine: bool) -> TrainingConfig:
     """Many small steps: they win on every text we measured, as long as there is time for an hour or less."""
     return replace(
         training,
         time=seconds(training) or training.time,
-        batch=training.batch or (32 if fine else 16),
+        batch=training.batch or (32 if fine else _lanes(facts)),
         length=training.length or (48 if fine else 32),
         reset=_or(training.reset, RESET),
         penalty_activation=_or(training.penalty_activation, 2.0),  # as in AWD-LSTM
@@ -141,7 +153,9 @@ def _epochs(training: TrainingConfig, model: ModelConfig, facts: Facts) -> float
         limits.append(training.steps * training.batch * training.length / facts.predictions)
     if training.time:
         share = _cost(256, 512, 1, 0) / _cost(model.embedding or 0, model.hidden, model.layers, _scored(model, facts))
-        limits.append(training.time * (facts.speed or UNITS_PER_SECOND) * share / facts.predictions)
+        lanes = min(facts.speeds, key=lambda lanes: abs(lanes - training.batch), default=0)  # the nearest
+        speed = facts.speeds.get(lanes, UNITS_PER_SECOND)
+        limits.append(training.time * speed * share / facts.predictions)
     return min(limits)
 
 
@@ -156,22 +170,42 @@ def _scored(model: ModelConfig, facts: Facts) -> int:
     return clusters.shortlist(facts.vocabulary) * 2 if model.head == "adaptive" else facts.vocabulary
 
 
-def _dropout(epochs: float) -> float:
-    """The oftener a text is read, the more must be silenced lest it be learned by heart; nothing up to three readings.
+def _lanes(facts: Facts) -> int:
+    """How many lanes: as many as this processor learns from much faster, where the text is long enough.
 
-    >>> [_dropout(epochs) for epochs in (0.5, 2, 4.5, 9.6, 100)]
+    >>> _lanes(Facts(predictions=10**6, vocabulary=2000, unit="subwords", by_heart=False, speeds={16: 2e4, 32: 3e4}))
+    32
+    """
+    if facts.predictions < LONG:
+        return LANES[0]
+    if facts.vocabulary >= MANY:
+        return MANY_LANES
+    few, more = LANES
+    return more if facts.speeds and facts.speeds[more] > WORTH * facts.speeds[few] else few
+
+
+def _dropout(epochs: float, facts: Facts) -> float:
+    """The oftener a text is read, the shorter it is and the more its units are, the more must be silenced.
+
+    >>> aesop = Facts(predictions=210_000, vocabulary=738, unit="subwords", by_heart=False)
+    >>> [_dropout(epochs, aesop) for epochs in (0.5, 2, 4.5, 9.6, 100)]
     [0.0, 0.0, 0.14, 0.4, 0.6]
+    >>> _dropout(7.8, replace(aesop, predictions=516_000)), _dropout(3.4, replace(aesop, vocabulary=33_000))
+    (0.25, 0.17)
     """
-    return min(0.6, max(0.0, round(0.24 * math.log2(max(epochs, 1.0)) - 0.38, 2)))
+    shorter = max(-1.0, min(1.0, math.log2(210_000 / facts.predictions)))
+    least = 0.25 if facts.vocabulary >= MANY else 0.38
+    return min(0.6, max(0.0, round(0.24 * math.log2(max(epochs, 1.0)) - least + 0.08 * shorter, 2)))
 
 
-def _rate(steps: float, fine: bool) -> float:
-    """The learning rate at its highest: the longer a run, the more a high one holds it up.
+def _rate(steps: float, lanes: int, fine: bool) -> float:
+    """The learning rate at its highest: the longer a run, the more a high one holds it up; more lanes bear more.
 
-    >>> [_rate(steps, fine=False) for steps in (100, 2500, 20_000)]
-    [0.005, 0.005, 0.0025]
+    >>> [_rate(steps, 16, fine=False) for steps in (100, 2500, 20_000)], _rate(100, 64, fine=False)
+    ([0.005, 0.005, 0.0025], 0.01)
     """
-    return float(f"{(6e-3 if fine else 5e-3) * min(1.0, (BRIEF / max(steps, 1.0)) ** (1 / 3)):.2g}")
+    highest = 6e-3 if fine else 5e-3 * math.sqrt(min(lanes, MANY_LANES) / LANES[0])
+    return float(f"{highest * min(1.0, (BRIEF / max(steps, 1.0)) ** (1 / 3)):.2g}")
 
 
 def _by_heart(training: TrainingConfig, model: ModelConfig, facts: Facts) -> TrainingConfig:

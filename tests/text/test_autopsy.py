@@ -130,6 +130,7 @@ def test_boilerplate() -> None:
         ("A long and normal text. " * 1000, "subwords"),
         ("a long text , with room around it . " * 1000, "subwords"),
         ("กาลครั้งหนึ่งนานมาแล้ว " * 60_000, "chars"),
+        ("a long text of <unk> words and others . " * 1000, "words"),
     ],
 )
 def test_recommended_units(text: str, unit: str) -> None:

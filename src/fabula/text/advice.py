@@ -11,6 +11,9 @@ from fabula.text.library import Library
 from fabula.text.scripts import script_shares, unspaced_share
 from fabula.text.splitting import is_short
 
+CLOSED = "<unk>"
+"""What stands for every rare word in texts that were made for word models, such as WikiText."""
+
 _POINT = re.compile(r"(\s)?[.,;:!?](?=\s|$)")
 
 
@@ -22,6 +25,8 @@ class Facts:
     """Too short for anything but learning by heart."""
     unspaced: bool
     """Mostly in scripts without white space between words."""
+    closed: bool
+    """Its rare words were replaced already."""
     points_apart: bool
     """Punctuation stands between spaces, as in a text that was split into symbols."""
 
@@ -30,6 +35,7 @@ UNITS: tuple[tuple[Callable[[Facts], bool], str, str], ...] = (
     (lambda facts: facts.unspaced, "chars", "its script puts no spaces between words"),
     (lambda facts: facts.short and facts.points_apart, "symbols", "its words and punctuation already stand apart"),
     (lambda facts: facts.short, "words", "it is so short that it will be learned by heart, word by word"),
+    (lambda facts: facts.closed, "words", f"its rare words were replaced by {CLOSED} already"),
     (lambda _: True, "subwords", "pieces of words learn fastest where words are spaced"),
 )
 """The first row whose condition holds gives the unit and the reason."""
@@ -65,6 +71,7 @@ def gather_facts(library: Library) -> Facts:
     points = _POINT.findall(text)
     return Facts(
         short=is_short(library.stories),
+        closed=text.count(CLOSED) > 0.002 * count_words(text),
         unspaced=unspaced_share(script_shares(text)) > 0.5,
         points_apart=len(points) >= 3 and sum(map(bool, points)) >= 0.9 * len(points) and count_words(text) >= 10,
     )
