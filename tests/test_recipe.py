@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fabula.config import SIZES, UNITS, Settings, resolve
-from fabula.recipe import Facts, choose
+from fabula.recipe import Facts, choose, chosen_by_pace, settle
 
 
 @given(
@@ -86,3 +86,16 @@ def test_more_lanes_where_they_are_worth_it() -> None:
     words = dataclasses.replace(long, vocabulary=33_000, unit="words", speeds=seen["little"])
     assert choose(Settings(), words)[0].training.batch == 64
     assert choose(Settings(), dataclasses.replace(words, predictions=50_000))[0].training.batch == 16
+
+
+def test_the_pace_decides_what_was_left_open() -> None:
+    facts = Facts(predictions=10**6, vocabulary=2000, unit="subwords", by_heart=False)
+    timed = resolve({"training": {"time": 60, "lr": 0.001}})
+    assert chosen_by_pace(Settings()) == ("lr", "dropout")
+    assert chosen_by_pace(timed) == ("dropout",)
+    assert chosen_by_pace(resolve({"training": {"steps": 9}})) == ()
+    chosen, _ = choose(timed, facts)
+    seldom, often = (settle(chosen, facts, epochs, ("lr", "dropout")) for epochs in (1, 30))
+    assert (seldom.model.dropout or 0) < (often.model.dropout or 0)
+    assert (seldom.training.lr or 0) > (often.training.lr or 0)
+    assert settle(chosen, facts, 30, ()) == chosen

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fabula
-from fabula import evaluation, folder, training
+from fabula import config, evaluation, folder, processor, training
 from fabula.config import TrainingConfig, resolve
 from fabula.errors import DivergedError, FolderError, TextError, UsageError
 from fabula.events import Began, Evaluated, Event, Foretold, Stepped
@@ -320,6 +320,21 @@ def test_the_held_out_figure_is_foretold_once_and_kept(tales: Path, tmp_path: Pa
     assert outcome.to_json()["forecast_bits_per_byte"] == forecast.to_json()
     assert told[0].epochs == pytest.approx(outcome.epochs)
     assert folder.read_model(tmp_path / "out").about["forecast_bits_per_byte"] == forecast.to_json()
+
+
+def test_what_hangs_on_the_pace_is_chosen_again_once_it_is_known(
+    tales: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine that seemed slow reads the text many times: the dropout follows, but not what was asked."""
+    monkeypatch.setattr(processor, "units_per_second", lambda *_: 1.0)
+    told: list[Foretold] = []
+    kept: dict[str, config.Settings] = {}
+    for name, model in {"open": {}, "asked": {"dropout": 0.1}}.items():
+        hear = (lambda event: told.append(event) if isinstance(event, Foretold) else None,)
+        run(tales, tmp_path / name, hear, model=model, training={"time": "5s"})
+        kept[name] = config.resolve(config.from_toml(tmp_path / name / "training.toml"))
+    assert told[0].dropout == kept["open"].model.dropout > 0.1
+    assert told[1].dropout == kept["asked"].model.dropout == 0.1
 
 
 def test_a_time_too_short_to_learn_anything_is_refused(tales: Path, tmp_path: Path) -> None:

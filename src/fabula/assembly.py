@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from fabula import checkpoints, evaluation, footprint, precision, processor, recipe
-from fabula.config import Settings
+from fabula.config import Settings, TrainingConfig
 from fabula.corpus import Corpus, encode, first
 from fabula.errors import UsageError
 from fabula.events import Listener
@@ -42,14 +42,17 @@ def begin(
     begun: float,
 ) -> Run:
     """A new run. Errors: UsageError for what cannot be done with the memory or in the time there is."""
-    wished = settings.training.lr
-    settings, said = recipe.choose(settings, _facts(corpus, settings), size)
+    wished, by_pace = settings.training.lr, () if corpus.by_heart else recipe.chosen_by_pace(settings)
+    facts = facts_of(corpus, _speeds(corpus, settings.training))
+    settings, said = recipe.choose(settings, facts, size)
     settings = replace(settings, text=replace(settings.text, unit=corpus.tokenizer.unit))
     notes = [*corpus.notes, f"unit: {corpus.tokenizer.unit} ({corpus.unit_reason})", *said]
     if ancestor and wished is None:
         settings, gentler = _gentler(settings)
+        by_pace = tuple(name for name in by_pace if name != "lr")
         notes.append(gentler)
     run = _assemble(out, settings, replace(corpus, notes=tuple(notes)), listeners, begun)
+    run.by_pace = list(by_pace)
     limit = run.settings.training.time
     if limit is not None:
         _keep_time(run, limit)
@@ -70,22 +73,25 @@ def again(
     return run
 
 
-def _facts(corpus: Corpus, settings: Settings) -> recipe.Facts:
-    """What the recipe depends on; the machine is measured only where a time limit makes its speed count."""
-    training = settings.training
-    speeds: dict[int, float] = {}
-    if not corpus.by_heart and (training.time is not None or recipe.seconds(training) is not None):
-        place = processor.device(training.device)
-        with processor.ready(training.threads):
-            form = precision.choose(training.precision, processor.SAMPLE[-1], place.type)
-            speeds = {lanes: processor.units_per_second(form, place, lanes) for lanes in recipe.LANES}
+def facts_of(corpus: Corpus, speeds: Mapping[int, float] | None = None) -> recipe.Facts:
+    """What the recipe depends on."""
     return recipe.Facts(
         predictions=corpus.train.tokens + len(corpus.train.streams),
         vocabulary=corpus.tokenizer.size,
         unit=corpus.tokenizer.unit,
         by_heart=corpus.by_heart,
-        speeds=speeds,
+        speeds=speeds or {},
     )
+
+
+def _speeds(corpus: Corpus, training: TrainingConfig) -> dict[int, float]:
+    """What the machine learns in a second, by lanes; measured only where a time limit makes it count."""
+    if corpus.by_heart or (training.time is None and recipe.seconds(training) is None):
+        return {}
+    place = processor.device(training.device)
+    with processor.ready(training.threads):
+        form = precision.choose(training.precision, processor.SAMPLE[-1], place.type)
+        return {lanes: processor.units_per_second(form, place, lanes) for lanes in recipe.LANES}
 
 
 def _gentler(settings: Settings) -> tuple[Settings, str]:

@@ -58,6 +58,11 @@ class Baseline:
         )
 
     @property
+    def is_fitting(self) -> bool:
+        """Whether it still takes its share of the processor."""
+        return self._thread is not None and self._thread.is_alive()
+
+    @property
     def bits_per_byte(self) -> float | None:
         """Of the n-gram model; None until it is known."""
         if self._costs is None or self._corpus.held_out is None:

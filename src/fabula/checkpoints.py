@@ -17,7 +17,7 @@ from fabula.inheritance import Past, cut
 from fabula.run import Run, arrays
 from fabula.streams import join
 
-COUNTERS = ("since_best", "losses", "hits", "tokens", "reserve", "ready", "precision")
+COUNTERS = ("since_best", "losses", "hits", "tokens", "reserve", "ready", "precision", "by_pace")
 
 
 def save(run: Run) -> None:

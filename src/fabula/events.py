@@ -88,6 +88,8 @@ class Foretold:
     forecast: Forecast
     epochs: float
     """Times that the text will have been read by then."""
+    dropout: float = 0.0
+    """What suits that."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ The figures come from the runs logged in docs/log.md.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -23,6 +23,9 @@ UNITS_PER_SECOND = 25_000.0
 
 SCORED = 2.5
 """What an output score costs beside a number of the layer: products with few rows are slower, and softmax is extra."""
+
+WHOLE = 0.6
+"""Speed of whole steps beside that of the layer alone, which is what was measured."""
 
 RESET = 0.02
 """Chance that a lane forgets its state: about once in every 1,600 units, as a new story would make it."""
@@ -72,7 +75,7 @@ class Facts:
 def choose(settings: Settings, facts: Facts, size: str | None = None) -> tuple[Settings, list[str]]:
     """Settings without gaps, and sentences on what was chosen."""
     shape, model = SIZES[size or "small"], settings.model
-    fine = facts.vocabulary < FEW and facts.unit in {"chars", "bytes"}
+    fine = _is_fine(facts)
     hidden = model.hidden or shape["hidden"]
     embedding = model.embedding or (hidden if facts.by_heart else 64 if fine else min(256, hidden))
     model = replace(
@@ -107,6 +110,32 @@ def choose(settings: Settings, facts: Facts, size: str | None = None) -> tuple[S
         times = f"{epochs:.1f} times" if epochs < 10 else f"{epochs:,.0f} times"
         said.append(f"time to read it about {times}: dropout {model.dropout:g}")
     return replace(settings, model=model, training=training), said
+
+
+def chosen_by_pace(settings: Settings) -> tuple[str, ...]:
+    """Which settings, left open here, hang on how often the text will be read, which only learning shows exactly."""
+    if seconds(settings.training) is None:
+        return ()
+    given = {"lr": settings.training.lr, "dropout": settings.model.dropout}
+    return tuple(name for name, value in given.items() if value is None)
+
+
+def settle(settings: Settings, facts: Facts, epochs: float, names: Sequence[str]) -> Settings:
+    """Choose those settings anew, now that it is known how often the text will be read."""
+    training, model = settings.training, settings.model
+    assert training.batch
+    assert training.length
+    if "lr" in names:
+        steps = epochs * facts.predictions / (training.batch * training.length)
+        training = replace(training, lr=_rate(steps, training.batch, _is_fine(facts)))
+    if "dropout" in names:
+        model = replace(model, dropout=_dropout(epochs, facts))
+    return replace(settings, training=training, model=model)
+
+
+def _is_fine(facts: Facts) -> bool:
+    """Letters and bytes of which there are few."""
+    return facts.vocabulary < FEW and facts.unit in {"chars", "bytes"}
 
 
 def _head(facts: Facts, fine: bool) -> str:
@@ -155,7 +184,7 @@ def _epochs(training: TrainingConfig, model: ModelConfig, facts: Facts) -> float
         share = _cost(256, 512, 1, 0) / _cost(model.embedding or 0, model.hidden, model.layers, _scored(model, facts))
         lanes = min(facts.speeds, key=lambda lanes: abs(lanes - training.batch), default=0)  # the nearest
         speed = facts.speeds.get(lanes, UNITS_PER_SECOND)
-        limits.append(training.time * speed * share / facts.predictions)
+        limits.append(WHOLE * training.time * speed * share / facts.predictions)
     return min(limits)
 
 

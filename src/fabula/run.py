@@ -64,7 +64,9 @@ class Run:
     reserve: float = SAVING
     """Seconds kept back for the last measurements and for saving."""
     learning_from: tuple[float, float] = (0.0, 0.0)
-    """Progress and epochs when it began to learn, or went on."""
+    """Progress and epochs when it began to learn, or went on, with nothing else to do beside."""
+    by_pace: list[str] = field(default_factory=list)
+    """Settings that are chosen again once it is known how often the text will be read (see `recipe`)."""
     evaluations: int = 0
     best: float = math.inf
     best_weights: dict[str, Tensor] = field(default_factory=dict)

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fabula import assembly, card, checkpoints, folder, precision, processor
+from fabula import assembly, card, checkpoints, folder, precision, processor, recipe
 from fabula.baseline import Baseline, Beside
 from fabula.cells import State
 from fabula.config import Settings, TrainingConfig
@@ -113,9 +113,10 @@ def _carry_out(run: Run) -> Outcome:
 
 def _learn(run: Run) -> str:
     """Learn until something says stop; returns what."""
-    model, training, feed = run.model, run.settings.training, run.feed
+    model, feed = run.model, run.feed
     parameters, noise, ending = run.optimizer.parameters, torch.Generator(model.device), ""
     while not ending:
+        training = run.settings.training  # its rate may be chosen again
         inputs, targets = (
             torch.from_numpy(part).to(model.device) for part in feed.batch(run.step)
         )  # (B, T), (B, T) or (B, 1)
@@ -153,8 +154,8 @@ def _learn(run: Run) -> str:
                 seconds=run.seconds,
             )
         )
-        if run.forecast is None:
-            _foretell(run)
+        if run.by_pace or run.forecast is None:
+            _look_ahead(run)
         if ending != "interrupted" and (ending or _is_due(run)):
             with run.averaging():
                 ending = _evaluate(run, lr) or ending
@@ -163,16 +164,26 @@ def _learn(run: Run) -> str:
     return ending
 
 
-def _foretell(run: Run) -> None:
-    """Say what this will come to, once its speed is known and the n-gram model fitted; not of a text by heart."""
+def _look_ahead(run: Run) -> None:
+    """Once its pace is known: choose again what hangs on it, and say what this will come to; not of a text by heart."""
+    if run.corpus.by_heart:
+        return
+    if run.baseline and run.baseline.is_fitting:  # beside it learning is slower than it will be
+        run.learning_from = (run.progress, run.epochs)
+        return
     progress, epochs = run.learning_from
     share = (run.progress - progress) / max(1 - progress, 1e-9)
-    bits = run.baseline.bits_per_byte if run.baseline else None
-    if bits is None or run.corpus.by_heart or share < EARLY:
+    if share < EARLY:
         return
     epochs += (run.epochs - epochs) / share
-    run.forecast = forecast(bits, epochs, run.corpus.train.tokens)
-    run.say(Foretold(forecast=run.forecast, epochs=epochs))
+    if run.by_pace:
+        run.settings = recipe.settle(run.settings, assembly.facts_of(run.corpus), epochs, run.by_pace)
+        run.model.config = run.settings.model
+        run.by_pace.clear()
+    bits = run.baseline.bits_per_byte if run.baseline else None
+    if bits is not None:
+        run.forecast = forecast(bits, epochs, run.corpus.train.tokens)
+        run.say(Foretold(forecast=run.forecast, epochs=epochs, dropout=run.settings.model.dropout or 0.0))
 
 
 def _carried(state: State, fresh: State, reset: float, noise: torch.Generator) -> State:

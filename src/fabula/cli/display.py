@@ -63,7 +63,7 @@ class Display:
             case Foretold():
                 told, times = event.forecast, f"{event.epochs:.1f}"
                 figures = f"{told.bits_per_byte:.2f} bits/byte at the end ({told.low:.2f} to {told.high:.2f})"
-                self._say(f"forecast: {figures}, the text read {times} times", "dim")
+                self._say(f"forecast: {figures}, the text read {times} times (dropout {event.dropout:g})", "dim")
 
     def tell(self, prompt: str, text: str) -> None:
         """A story told on the way."""
