@@ -50,12 +50,18 @@ WORTH = 1.2
 """How many times faster the more lanes must learn to be taken."""
 
 MANY_LANES = 64
-"""Lanes for so many units that a step over few of them is mostly its overhead."""
+"""Lanes for whole words, whose steps over fewer are mostly overhead."""
+
+WORDS = 20_000
+"""Units from which a vocabulary is that of whole words of a large text."""
+
+OFTEN = 285
+"""How often a unit comes in the text, on average, that the dropout was first fitted to."""
 
 BRIEF = 2500
 """Steps up to which the rate need not be lower."""
 
-MANY = 20_000
+MANY = 4000
 """From so many units on, scoring each of them at every prediction costs more than all the rest of the network."""
 
 
@@ -207,24 +213,24 @@ def _lanes(facts: Facts) -> int:
     """
     if facts.predictions < LONG:
         return LANES[0]
-    if facts.vocabulary >= MANY:
+    if facts.vocabulary >= WORDS:
         return MANY_LANES
     few, more = LANES
     return more if facts.speeds and facts.speeds[more] > WORTH * facts.speeds[few] else few
 
 
 def _dropout(epochs: float, facts: Facts) -> float:
-    """The oftener a text is read, the shorter it is and the more its units are, the more must be silenced.
+    """The oftener a text is read, and the seldomer each of its units comes in it, the more must be silenced.
 
     >>> aesop = Facts(predictions=210_000, vocabulary=738, unit="subwords", by_heart=False)
     >>> [_dropout(epochs, aesop) for epochs in (0.5, 2, 4.5, 9.6, 100)]
     [0.0, 0.0, 0.14, 0.4, 0.6]
-    >>> _dropout(7.8, replace(aesop, predictions=516_000)), _dropout(3.4, replace(aesop, vocabulary=33_000))
-    (0.25, 0.17)
+    >>> _dropout(4.5, replace(aesop, vocabulary=400)), _dropout(4.5, replace(aesop, vocabulary=2000))
+    (0.11, 0.28)
     """
-    shorter = max(-1.0, min(1.0, math.log2(210_000 / facts.predictions)))
-    least = 0.25 if facts.vocabulary >= MANY else 0.38
-    return min(0.6, max(0.0, round(0.24 * math.log2(max(epochs, 1.0)) - least + 0.08 * shorter, 2)))
+    rare = math.log2(OFTEN * facts.vocabulary / facts.predictions)
+    more = 0.1 * min(rare, 1.5) if rare > 0 else 0.03 * rare
+    return min(0.6, max(0.0, round(0.24 * math.log2(max(epochs, 1.0)) - 0.38 + more, 2)))
 
 
 def _rate(steps: float, lanes: int, fine: bool) -> float:
