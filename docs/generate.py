@@ -130,19 +130,37 @@ def encoding_rows() -> str:
     )
 
 
-def vocabulary_rows() -> str:
-    """Speed and memory of every output layer at every size."""
-    return "\n".join(
+def vocabulary_section() -> str:
+    """Speed and memory of every output layer at every size; nothing where it was not measured."""
+    if not (RESULTS / "vocabulary.json").exists():
+        return ""
+    rows = "\n".join(
         f"| {row['vocabulary']:,} | {row['head']} | {row['words/s']:,} | {row['speed over tied at 10,000']:.2f} "
         f"| {row[f'speed over {head} at 10,000']:.2f} | {row['MB of parameters and their averages']:,} "
         f"| {row['MB at most, beyond the program']:,} |"
         for row in result("vocabulary")["figures"]
         for head in [row["head"] if row["head"] != "full" else "tied"]
     )
+    return f"""## Vocabularies
+
+Whole steps over random words by Zipf's law, 64 lanes x 32, 512 units, vectors of 256; megabytes of the parameters with
+their averages, and at most beyond the program.
+
+| units | output | words/s | over tied at 10,000 | over itself at 10,000 | MB kept | MB at most |
+|---|---|---|---|---|---|---|
+{rows}
+
+{conditions("vocabulary")}
+
+The aim at 170,000 units is 0.7 of the speed at 10,000.
+
+"""
 
 
-def speed_tables() -> str:
-    """The LSTM layer beside a product of matrices and its peers; whole steps beside the word model's."""
+def speed_section() -> str:
+    """The LSTM layer beside a product of matrices and its peers; whole steps beside the word model's; or nothing."""
+    if not (RESULTS / "speed.json").exists():
+        return ""
     figures = result("speed")["figures"]
     parts = []
     for name, table in figures.items():
@@ -161,7 +179,19 @@ def speed_tables() -> str:
             f"{words['fabula words/s']:,.0f} words/s, the word model {words['word_language_model words/s']:,.0f}: "
             f"{words['times faster']:.1f} times as fast."
         )
-    return "\n\n".join(parts)
+    tables = "\n\n".join(parts)
+    return f"""## Speed
+
+One LSTM layer, inputs 256 wide and 512 units, forth and back; a product of two matrices 2048 x 2048 in the same
+process.
+
+{tables}
+
+{conditions("speed")}
+
+The aim was 0.65 of the product in bf16, 0.5 the least that is acceptable; 15 times the word model's words, 8 the least.
+
+"""
 
 
 def lesson_table(*, chinese: bool = False) -> str:
@@ -240,31 +270,7 @@ nanoGPT's settings for a CPU, both written anew.
 The aim for Shakespeare in 180 s was 1.38 nats per character, 1.43 the most that is acceptable; for WikiText-2 in 600 s
 a test perplexity of 130, 150 the most that is acceptable.
 
-## Speed
-
-One LSTM layer, inputs 256 wide and 512 units, forth and back; a product of two matrices 2048 x 2048 in the same
-process.
-
-{speed_tables()}
-
-{conditions("speed")}
-
-The aim was 0.65 of the product in bf16, 0.5 the least that is acceptable; 15 times the word model's words, 8 the least.
-
-## Vocabularies
-
-Whole steps over random words by Zipf's law, 64 lanes x 32, 512 units, vectors of 256; megabytes of the parameters with
-their averages, and at most beyond the program.
-
-| units | output | words/s | over tied at 10,000 | over itself at 10,000 | MB kept | MB at most |
-|---|---|---|---|---|---|---|
-{vocabulary_rows()}
-
-{conditions("vocabulary")}
-
-The aim at 170,000 units is 0.7 of the speed at 10,000.
-
-## Guessed encodings
+{speed_section()}{vocabulary_section()}## Guessed encodings
 
 Pieces of 100, 400 and 4,000 characters of real texts, each in an old encoding; right is the same text as was encoded.
 charset-normalizer runs with its defaults; it knows more encodings than fabula looks for.
