@@ -1,5 +1,6 @@
 """What all tests share: where the real texts lie, and a browser to look at pages with, when there is one."""
 
+import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+os.environ.setdefault("GOMP_SPINCOUNT", "3000")  # tests run beside each other, whatever the machine looks like
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 

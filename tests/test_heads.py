@@ -46,6 +46,25 @@ def table(head: Head, hidden: torch.Tensor, embedding: torch.Tensor) -> torch.Te
     return torch.stack([-head(hidden, torch.full((len(hidden),), unit), embedding)[0] for unit in range(V)], dim=1)
 
 
+@pytest.mark.parametrize("form", [torch.float32, torch.bfloat16])
+def test_cross_entropy_and_its_gradient_are_torchs(form: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(1)
+    logits = torch.randn(7, V, generator=generator).to(form)
+    logits[3, 5] = -torch.inf  # what may not come
+    targets, slope = torch.arange(7), torch.rand(7, generator=generator)
+    found, right = (logits.clone().requires_grad_() for _ in range(2))
+    nats, scores = heads.cross_entropy(found, targets)
+    wanted = torch.nn.functional.cross_entropy(right.float(), targets, reduction="none")
+    assert nats.tolist() == pytest.approx(wanted.tolist(), rel=1e-6)
+    assert not scores.requires_grad
+    torch.testing.assert_close(scores, right.detach().float().log_softmax(dim=1))
+    (gradient,), (own,) = (
+        torch.autograd.grad((cost * slope).sum(), logits) for cost, logits in ((nats, found), (wanted, right))
+    )
+    assert gradient.dtype == form
+    torch.testing.assert_close(gradient, own)
+
+
 def test_probabilities_add_up_to_one(head: Head) -> None:
     hidden, embedding = inputs(head, 9)
     torch.testing.assert_close(table(head, hidden, embedding).exp().sum(dim=1), torch.ones(9))

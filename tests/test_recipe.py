@@ -73,7 +73,7 @@ def test_few_subwords_are_no_letters() -> None:
         for unit in ("chars", "subwords")
     )
     assert (letters.model.head, letters.model.embedding, letters.training.batch) == ("full", 64, 32)
-    assert (pieces.model.head, pieces.model.embedding, pieces.training.batch) == ("tied", 256, 16)
+    assert (pieces.model.head, pieces.model.embedding, pieces.training.batch) == ("tied", 512, 16)
 
 
 def test_more_lanes_where_they_are_worth_it() -> None:

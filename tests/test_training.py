@@ -184,15 +184,18 @@ def test_a_share_of_the_lanes_begins_anew() -> None:
         assert float(anew.float().mean()) == pytest.approx(share, abs=0.03)
 
 
-def test_penalties_are_squares_of_the_hidden_states_and_their_changes() -> None:
-    dropped, plain = torch.randn(2, 3, 5, 4, generator=torch.Generator().manual_seed(1))  # (B, T, H) each
+def test_penalties_are_the_gradients_of_squares_of_the_hidden_states_and_their_changes() -> None:
+    both = torch.randn(2, 3, 5, 4, generator=torch.Generator().manual_seed(1))  # (B, T, H) each
+    dropped, plain = (states.clone().requires_grad_() for states in both)
     config = TrainingConfig(penalty_activation=2.0, penalty_slope=3.0)
-    changes = plain.numpy()[:, 1:] - plain.numpy()[:, :-1]
-    wanted = 2 * (dropped.numpy() ** 2).mean() + 3 * (changes**2).mean()
-    assert float(training._penalty(config, dropped, plain)) == pytest.approx(wanted, rel=1e-6)
-    alone = training._penalty(config, dropped[:, :1], plain[:, :1])  # a step of one moment has no change
-    assert float(alone) == pytest.approx(2 * (dropped[:, :1].numpy() ** 2).mean(), rel=1e-6)
-    assert training._penalty(TrainingConfig(), dropped, plain) == 0
+    cost = 2 * dropped.square().mean() + 3 * plain.diff(dim=1).square().mean()
+    for (states, gradient), right in zip(
+        training._penalties(config, dropped, plain), torch.autograd.grad(cost, [dropped, plain]), strict=True
+    ):
+        assert states is dropped or states is plain
+        np.testing.assert_allclose(gradient.numpy(), right.numpy(), rtol=1e-5, atol=1e-7)
+    assert len(training._penalties(config, dropped[:, :1], plain[:, :1])) == 1  # one moment alone has no change
+    assert training._penalties(TrainingConfig(), dropped, plain) == []
 
 
 @pytest.mark.parametrize("penalty", ["penalty_activation", "penalty_slope"])

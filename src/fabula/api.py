@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from fabula import config, folder, inheritance, recipe
+from fabula import config, folder, inheritance, machine, recipe
 from fabula.adaptation import Cache, Dynamic, recall
 from fabula.corpus import encode, prepare
 from fabula.engine import Engine
@@ -26,6 +26,12 @@ if TYPE_CHECKING:
     from fabula.outcome import Outcome
 
 Paths = str | Path | Sequence[str | Path]
+
+QUIET_SPIN = 300_000
+"""Rounds, about a millisecond, that a waiting thread spins where nothing else computes."""
+
+BUSY_SPIN = 3000
+"""Rounds where something does."""
 
 
 def train(
@@ -111,13 +117,14 @@ def _resume(out: Path, given: config.Layer, listeners: Sequence[Listener], begun
     return _training().resume(corpus, out, settings, saved, listeners=listeners, begun=begun)
 
 
-def calm_threads(spin: int = 3000) -> None:
-    """Before torch is imported: threads that wait for each other soon give way to other programs.
+def calm_threads(spin: int | None = None) -> None:
+    """Before torch is imported: how long threads that wait for each other spin before they sleep, in rounds.
 
-    By default they spin for so long that one other busy program makes learning many times slower; this long showed no
-    loss on a quiet machine (docs/log.md).
+    Where another program computes, long spinning makes learning many times slower; on a quiet machine it makes it
+    faster, for a step is hundreds of short parallel regions (docs/log.md).
     """
-    os.environ.setdefault("GOMP_SPINCOUNT", str(spin))
+    if "GOMP_SPINCOUNT" not in os.environ:
+        os.environ["GOMP_SPINCOUNT"] = str(spin or (QUIET_SPIN if machine.is_quiet() else BUSY_SPIN))
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from typing import Any
 
 import numpy as np
 import torch
@@ -56,9 +57,8 @@ class Softmax(Head):
         noise: torch.Generator | None = None,  # noqa: ARG002
     ) -> tuple[Tensor, Tensor]:
         """Nats and hits: (N, H), (N,), (V, E) -> (N,), (N,) bool."""
-        logits = self.logits(hidden, embedding).float()
-        nats = functional.cross_entropy(logits, targets, reduction="none")
-        return nats, logits.detach().argmax(dim=-1) == targets
+        nats, scores = cross_entropy(self.logits(hidden, embedding), targets)
+        return nats, scores.max(dim=1).indices == targets
 
 
 class FullHead(Softmax):
@@ -139,7 +139,8 @@ class SampledHead(TiedHead):
         rivals = rivals.masked_fill(others == targets[:, None], -math.inf)  # a target is no rival of its own
         logits = torch.cat([wanted[:, None], rivals], dim=1)  # (N, 1 + n)
         first = torch.zeros_like(targets)
-        return functional.cross_entropy(logits, first, reduction="none"), logits.detach().argmax(dim=1) == first
+        nats, scores = cross_entropy(logits, first)
+        return nats, scores.max(dim=1).indices == first
 
 
 class AdaptiveHead(Head):
@@ -193,18 +194,15 @@ class AdaptiveHead(Head):
         starts = torch.tensor([part.start for part in self.ranges], device=ranks.device)
         cluster = torch.bucketize(ranks, starts, right=True)  # (N,) 0 in the shortlist, else 1 + its tail
         columns = torch.where(cluster == 0, ranks, self.shortlist - 1 + cluster)
-        first = self._first(hidden, embedding).float()  # (N, S+C)
-        nats = functional.cross_entropy(first, columns, reduction="none")
-        scores = first.detach()
-        log_first = scores - (scores.gather(1, columns[:, None]) + nats.detach()[:, None])  # (N, S+C)
-        likeliest = log_first[:, : self.shortlist].argmax(dim=1)
-        best, hits = log_first.gather(1, likeliest[:, None]).squeeze(1), likeliest == columns
+        nats, log_first = cross_entropy(self._first(hidden, embedding), columns)  # (N,), (N, S+C)
+        best, likeliest = log_first[:, : self.shortlist].max(dim=1)
+        hits = likeliest == columns
         for number, (part, tail) in enumerate(zip(self.ranges, self._tails, strict=True), start=1):
             rows = (cluster == number).nonzero().squeeze(1)  # (n,)
-            inside = tail(hidden[rows]).float()  # (n, end - start)
             wanted = ranks[rows] - part.start
-            nats = nats.index_add(0, rows, functional.cross_entropy(inside, wanted, reduction="none"))
-            hits[rows] = (inside.detach().argmax(dim=1) == wanted) & (-nats.detach()[rows] >= best[rows])
+            within, inside = cross_entropy(tail(hidden[rows]), wanted)  # (n,), (n, end - start)
+            nats = nats.index_add(0, rows, within)
+            hits[rows] = (inside.max(dim=1).indices == wanted) & (-nats.detach()[rows] >= best[rows])
         if not torch.is_grad_enabled():
             self._leave_out(hits, hidden, cluster, -nats, log_first[:, self.shortlist :])
         return nats, hits
@@ -243,6 +241,41 @@ class Tail(nn.Module):
     def forward(self, hidden: Tensor) -> Tensor:
         """(n, H) -> (n, units of the cluster)."""
         return functional.linear(functional.linear(hidden, self.projection), self.weight, self.bias)
+
+
+class _CrossEntropy(torch.autograd.Function):
+    """Softmax cross-entropy that keeps its log-probabilities, so that each score is visited as seldom as can be."""
+
+    @staticmethod
+    def forward(*args: Any, **_: Any) -> tuple[Tensor, Tensor]:  # noqa: ANN401
+        ctx, logits, targets = args
+        scores = torch.log_softmax(logits, dim=1, dtype=torch.float32)
+        ctx.save_for_backward(scores, targets)
+        ctx.mark_non_differentiable(scores)
+        ctx.set_materialize_grads(False)
+        ctx.format = logits.dtype
+        return -scores.gather(1, targets[:, None]).squeeze(1), scores
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Tensor | None) -> tuple[Tensor | None, None]:  # noqa: ANN401
+        slope = slopes[0]
+        if slope is None:
+            return None, None
+        scores, targets = ctx.saved_tensors
+        chances = scores.exp()
+        chances.scatter_add_(1, targets[:, None], chances.new_full((len(targets), 1), -1.0))
+        return chances.mul_(slope[:, None]).to(ctx.format), None
+
+
+def cross_entropy(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Nats of the targets, and log-probabilities without gradients: (N, K), (N,) -> (N,), (N, K), both in fp32.
+
+    >>> nats, scores = cross_entropy(torch.tensor([[1.0, 1.0], [2.0, 2.0]]), torch.tensor([0, 1]))
+    >>> [round(value, 4) for value in nats.tolist()], scores.exp().tolist()
+    ([0.6931, 0.6931], [[0.5, 0.5], [0.5, 0.5]])
+    """
+    nats, scores = _CrossEntropy.apply(logits, targets)
+    return nats, scores
 
 
 HEADS: dict[str, type[FullHead | TiedHead | SampledHead | AdaptiveHead]] = {

@@ -104,15 +104,20 @@ class SGD(Optimizer):
 OPTIMIZERS: dict[str, type[Optimizer]] = {"adamw": AdamW, "rmsprop": RMSProp, "sgd": SGD}
 
 
-def gradients_of(loss: Tensor, parameters: Sequence[Tensor]) -> list[Tensor]:
+def gradients_of(
+    loss: Tensor, parameters: Sequence[Tensor], *, also: Sequence[tuple[Tensor, Tensor]] = ()
+) -> list[Tensor]:
     """The gradient of each parameter; in a sparse one each row comes once.
+
+    `also` are tensors on the way to the loss, each with what its gradient has besides.
 
     >>> table = torch.zeros(9, 2, requires_grad=True)
     >>> rows = torch.nn.functional.embedding(torch.tensor([4, 7, 4]), table, sparse=True)
     >>> gradients_of(rows.sum(), [table])[0].values().tolist()
     [[2.0, 2.0], [1.0, 1.0]]
     """
-    found = torch.autograd.grad(loss, parameters)
+    given = [loss, *(tensor for tensor, _ in also)]
+    found = torch.autograd.grad(given, parameters, [None, *(gradient for _, gradient in also)])
     return [gradient.coalesce() if gradient.is_sparse else gradient for gradient in found]
 
 

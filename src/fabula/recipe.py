@@ -83,7 +83,7 @@ def choose(settings: Settings, facts: Facts, size: str | None = None) -> tuple[S
     shape, model = SIZES[size or "small"], settings.model
     fine = _is_fine(facts)
     hidden = model.hidden or shape["hidden"]
-    embedding = model.embedding or (hidden if facts.by_heart else 64 if fine else min(256, hidden))
+    embedding = model.embedding or _embedding(hidden, facts, fine)
     model = replace(
         model,
         layers=model.layers or shape["layers"],
@@ -142,6 +142,18 @@ def settle(settings: Settings, facts: Facts, epochs: float, names: Sequence[str]
 def _is_fine(facts: Facts) -> bool:
     """Letters and bytes of which there are few."""
     return facts.vocabulary < FEW and facts.unit in {"chars", "bytes"}
+
+
+def _embedding(hidden: int, facts: Facts, fine: bool) -> int:
+    """Width of the word vectors: letters need little, and few subwords are scored so cheaply that they may be wide.
+
+    >>> shakespeare = Facts(predictions=516_000, vocabulary=499, unit="subwords", by_heart=False)
+    >>> _embedding(512, shakespeare, fine=False), _embedding(512, replace(shakespeare, vocabulary=8000), fine=False)
+    (512, 256)
+    """
+    if facts.by_heart:
+        return hidden
+    return 64 if fine else hidden if facts.vocabulary < FEW else min(256, hidden)
 
 
 def _head(facts: Facts, fine: bool) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from fabula import assembly, card, checkpoints, folder, precision, processor, recipe
 from fabula.baseline import Baseline, Beside
@@ -126,7 +127,7 @@ def _learn(run: Run) -> str:
             hidden, plain, state = model(inputs, state, noise)
             nats, hits = model.judge(hidden, targets, noise)
         mean = nats.mean()
-        gradients = gradients_of(mean + _penalty(training, hidden, plain), parameters)
+        gradients = gradients_of(mean, parameters, also=_penalties(training, hidden, plain))
         loss, length, lr = mean.item(), clip(gradients, training.clip), _rate(training, run.progress)
         if not (math.isfinite(loss) and math.isfinite(length)):
             raise DivergedError(
@@ -198,17 +199,22 @@ def _carried(state: State, fresh: State, reset: float, noise: torch.Generator) -
     return tuple(torch.where(kept, memory, new) for memory, new in zip(carried, fresh, strict=True))
 
 
-def _penalty(training: TrainingConfig, dropped: Tensor, plain: Tensor) -> Tensor | float:
-    """What the hidden states of the last layer, after and before dropout, cost beside their nats: (B, T, H) twice.
+def _penalties(training: TrainingConfig, dropped: Tensor, plain: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """Gradients by which the hidden states of the last layer, after and before dropout, are penalised: (B, T, H) twice.
 
-    Source: Merity, McCann and Socher 2017 (activation regularization, the same over time).
+    What is added to the loss is `penalty_activation` times the mean square of the first, and `penalty_slope` times the
+    mean square of how the second change from moment to moment. Only the gradients are computed, for nobody reads the
+    sum. Source: Merity, McCann and Socher 2017 (activation regularization, the same over time).
     """
-    cost: Tensor | float = 0.0
-    if training.penalty_activation:
-        cost = cost + training.penalty_activation * dropped.float().square().mean()
-    if training.penalty_slope and plain.shape[1] > 1:
-        cost = cost + training.penalty_slope * plain.float().diff(dim=1).square().mean()
-    return cost
+    found: list[tuple[Tensor, Tensor]] = []
+    dropped_now, plain_now = dropped.detach(), plain.detach()
+    if training.penalty_activation and dropped.requires_grad:
+        found.append((dropped, dropped_now * (2 * training.penalty_activation / dropped.numel())))
+    if training.penalty_slope and plain.requires_grad and plain.shape[1] > 1:
+        changes = functional.pad(plain_now.diff(dim=1), (0, 0, 1, 1))  # (B, T+1, H) nothing before and after
+        share = 2 * training.penalty_slope / plain_now[:, 1:].numel()
+        found.append((plain, (changes[:, :-1] - changes[:, 1:]) * share))
+    return found
 
 
 def _advance(run: Run) -> str:

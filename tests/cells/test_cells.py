@@ -48,3 +48,8 @@ def test_the_forget_gate_starts_as_asked() -> None:
     lstm.set_forget_bias(0.5)
     total = lstm.get_parameter("bias_ih") + lstm.get_parameter("bias_hh")
     assert (total[7:14] == 0.5).all()
+
+
+def test_each_gate_begins_by_turning_what_was(cell: Cell) -> None:
+    for block in cell.get_parameter("weight_hh").detach().split(cell.hidden):
+        torch.testing.assert_close(block @ block.T, torch.eye(cell.hidden))

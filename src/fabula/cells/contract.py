@@ -19,7 +19,8 @@ State = tuple[Tensor, ...]
 class Cell(nn.Module, ABC):
     """One recurrent layer with torch's parameter names, shapes and start values.
 
-    Source of the start values: uniform in +-1/sqrt(H), as torch.nn.LSTM.
+    Start values are uniform in +-1/sqrt(H), as in torch.nn.LSTM, but for the weights between moments: each gate's block
+    turns what was, and neither stretches nor shrinks it. Source: Saxe, McClelland and Ganguli 2014, arXiv:1312.6120.
     """
 
     gates: ClassVar[int]
@@ -41,6 +42,9 @@ class Cell(nn.Module, ABC):
             ("weight_ih", (rows, inputs)), ("weight_hh", (rows, hidden)), ("bias_ih", (rows,)), ("bias_hh", (rows,)),
         ):  # fmt: skip
             start = torch.empty(shape).uniform_(-bound, bound, generator=generator)
+            if name == "weight_hh":
+                for block in start.split(hidden):
+                    nn.init.orthogonal_(block, generator=generator)
             self.register_parameter(name, nn.Parameter(start))
 
     def initial_state(self, batch: int) -> State:
