@@ -14,15 +14,15 @@ LAYERS = [
     {"config", "pages", "machine"},
     {"text", "tokens", "vectors", "sampling", "novelty", "ngram", "clusters", "hashing", "forecast"},
     {"endings", "engine", "streams", "cells", "heads", "optimizers", "precision", "lesson"},
-    {"evaluation", "model", "mixture", "footprint", "processor", "fineness"},
+    {"evaluation", "model", "mixture", "footprint", "processor", "fineness", "constraints"},
     {"adaptation", "corpus", "folder", "recipe", "card"},
-    {"outcome", "events", "pretrained", "inheritance", "storyteller", "baseline", "dynamic"},
+    {"outcome", "events", "pretrained", "inheritance", "storyteller", "baseline", "source", "dynamic"},
     {"tuning"},
     {"run"},
     {"checkpoints"},
     {"assembly"},
     {"training"},
-    {"narration", "trackers", "diagnosis", "report"},
+    {"narration", "trackers", "diagnosis", "report", "comparison", "ranking", "labels"},
     {"api"},
     {"article"},
     {"cli"},
@@ -34,7 +34,8 @@ WITHOUT_TORCH = {
     "errors", "version", "config", "pages", "machine", "text", "tokens", "vectors", "sampling", "clusters", "hashing",
     "forecast", "endings", "novelty", "ngram", "mixture", "fineness", "adaptation", "baseline", "engine", "footprint",
     "streams", "evaluation", "corpus", "folder", "recipe", "card", "events", "inheritance", "storyteller", "narration",
-    "report", "api", "__init__",
+    "report", "api", "constraints", "source", "comparison", "ranking", "labels",
+    "__init__",
 }  # fmt: skip
 
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}

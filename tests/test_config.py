@@ -32,7 +32,7 @@ def test_a_later_source_overrules_an_earlier_one() -> None:
         ({"model": {"depth": 2}}, "unknown setting model.depth: model has buckets, cell"),
         ({"models": {}}, "unknown section 'models'"),
         ({"model": 3}, "[model] must be a table of settings"),
-        ({"model": {"head": "perhaps"}}, "model.head must be one of auto, full, tied, adaptive"),
+        ({"model": {"head": "perhaps"}}, "model.head must be one of auto, full, tied, sampled, adaptive"),
     ],
 )
 def test_what_cannot_be_is_said_in_one_line(layer: dict, says: str) -> None:

@@ -31,7 +31,8 @@ def place(tmp_path: Path, fable: Path) -> Path:
     (tmp_path / "my-stories").mkdir()
     for number in range(12):
         (tmp_path / "my-stories" / f"{number}.txt").write_text(f"{story} The end of story {number}.\n" * 3)
-    (tmp_path / "kept-aside.txt").write_text(story, encoding="utf-8")
+    for name in ("kept-aside.txt", "story.txt"):
+        (tmp_path / name).write_text(story, encoding="utf-8")
     (tmp_path / "belling_the_cat.txt").write_text(story, encoding="utf-8")
     return tmp_path
 
@@ -44,11 +45,14 @@ def test_commands(document: str, place: Path) -> None:
     for command in commands:
         if command[0] == "lesson":
             command += ["--iterations", "120"]
+        given, target = (command[:-2], command[-1]) if ">" in command else (command, None)
         done = subprocess.run(
-            [sys.executable, "-m", "fabula", *command], cwd=place, env={**os.environ, **QUICK}, capture_output=True,
-            text=True, check=False,
+            [sys.executable, "-m", "fabula", *given], cwd=place, env={**os.environ, **QUICK}, capture_output=True,
+            encoding="utf-8", check=False,
         )  # fmt: skip
         assert done.returncode == 0, (command, done.stderr)
+        if target:
+            (place / target).write_text(done.stdout, encoding="utf-8")
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

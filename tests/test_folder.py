@@ -10,6 +10,7 @@ import pytest
 from fabula import folder
 from fabula.config import Settings, resolve
 from fabula.errors import FolderError
+from fabula.novelty import Index
 from fabula.tokens import build
 
 SETTINGS = resolve({"model": {"layers": 1, "hidden": 4, "embedding": 3, "head": "full", "dropout": 0.0}})
@@ -206,3 +207,55 @@ def test_a_write_that_fails_leaves_no_half_checkpoint(tmp_path: Path, monkeypatc
     with pytest.raises(OSError, match="No space"):
         folder.write_checkpoint(tmp_path, checkpoint(4))
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-000000000003"]
+
+
+def test_an_index_comes_back_and_only_to_its_own_model(model: Path, tmp_path: Path) -> None:
+    assert folder.read_index(model) is None
+    words, other = ["the", "mouse", "and", "the", "cat", "and", "the", "mouse"], tmp_path / "other"
+    index = Index.of([words])
+
+    def save(path: Path, digest: str) -> None:
+        about = {"name": "x", "digest": digest}
+        folder.write_model(
+            path, settings=SETTINGS, tokenizer=TOKENIZER, weights=weights(), about=about, card="# x", index=index
+        )
+
+    save(model, "1")
+    read = folder.read_index(model)
+    assert read is not None
+    assert read.copied(words).longest == len(words)
+    assert b"mouse" not in (model / folder.INDEX).read_bytes()
+    other.mkdir()
+    save(other, "2")
+    (model / folder.INDEX).write_bytes((other / folder.INDEX).read_bytes())
+    with pytest.raises(FolderError, match="not what the manifest says"):
+        folder.read_index(model)
+    resign(model)
+    with pytest.raises(FolderError, match="of another model"):
+        folder.read_index(model)
+    (model / folder.INDEX).unlink()
+    with pytest.raises(FolderError, match="copy the model anew"):
+        folder.read_index(model)
+    write(model)  # without one
+    assert folder.read_index(model) is None
+
+
+@pytest.mark.parametrize("damage", ["order", "follows", "length", "type"])
+def test_a_damaged_index_is_refused_even_when_signed(model: Path, damage: str) -> None:
+    index = Index.of([["the", "mouse", "and", "the", "cat", "and", "the", "mouse", "and", "the", "dog"]])
+    hashes, follows = index.hashes.copy(), index.follows.copy()
+    if damage == "order":
+        hashes = hashes[::-1].copy()
+    elif damage == "follows":
+        follows[0] = 2**31
+    elif damage == "length":
+        follows = follows[1:].copy()
+    else:
+        hashes = hashes.astype(np.int64)
+    about = {"name": "x", "digest": "1"}
+    folder.write_model(
+        model, settings=SETTINGS, tokenizer=TOKENIZER, weights=weights(), about=about, card="# x",
+        index=Index(hashes, follows),
+    )  # fmt: skip
+    with pytest.raises(FolderError, match=r"novelty\.index of .* cannot be used"):
+        folder.read_index(model)

@@ -9,7 +9,21 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from fabula.config import SamplingConfig
-from fabula.sampling import Filter, choose, filters, min_p, repetition_penalty, temperature, top_k, top_p
+from fabula.sampling import (
+    DRY_BASE,
+    DRY_FREE,
+    FAR,
+    Filter,
+    choose,
+    dry,
+    filters,
+    min_p,
+    no_repeat,
+    repetition_penalty,
+    temperature,
+    top_k,
+    top_p,
+)
 
 FOUR = np.log(np.array([0.1, 0.5, 0.15, 0.25], np.float32))
 
@@ -96,6 +110,37 @@ def test_repetition_penalty_looks_back_only_so_far() -> None:
     assert (keep(FOUR, []) == FOUR).all()
 
 
+def test_no_repeat_by_hand() -> None:
+    assert left(no_repeat(3), [0, 1, 2, 3, 0, 1]) == [0, 1, 3]  # 0 1 2 came already
+    assert left(no_repeat(2), [1, 3, 1, 0, 1]) == [1, 2]
+    assert left(no_repeat(1), [1, 3]) == [0, 2]
+    assert left(no_repeat(3), [0, 1]) == [0, 1, 2, 3]
+    assert left(no_repeat(1), [0, 1, 2, 3]) == [0, 1, 2, 3]  # nothing would be left
+    assert left(no_repeat(2), [0, 3, *[1, 2] * (FAR // 2), 0]) == [0, 1, 2, 3]  # too long ago
+
+
+def test_dry_by_hand() -> None:
+    cost = FOUR - dry(0.8)(FOUR, [0, 1, 2, 3, 0, 1, 2])  # 0 1 2 came, and then 3
+    np.testing.assert_allclose(cost, [0, 0, 0, 0.8 * DRY_BASE ** (3 - DRY_FREE)], rtol=1e-5)
+    cost = FOUR - dry(2.0)(FOUR, [3, 1, 2, 0, 1, 2, 3, 1, 2])  # after 1 2 came 0 and 3, after 3 1 2 came 0
+    np.testing.assert_allclose(cost, [2.0 * DRY_BASE, 0, 0, 2.0], rtol=1e-5)
+    for history in ([], [1], [0, 1, 2, 3], [1, 2, 0, 2]):
+        assert (dry(5.0)(FOUR, history) == FOUR).all()
+
+
+def test_what_is_not_allowed_is_never_drawn_and_the_rest_as_often_as_before() -> None:
+    rng = np.random.default_rng(5)
+    drawn = np.bincount([choose(FOUR, [], [], rng, lambda unit: unit != 1) for _ in range(20_000)], minlength=4)
+    np.testing.assert_allclose(drawn / 20_000, [0.2, 0, 0.3, 0.5], atol=0.01)
+
+
+def test_where_nothing_that_is_left_is_allowed_the_likeliest_that_is_comes() -> None:
+    rng = np.random.default_rng(5)
+    assert choose(FOUR, [], [top_k(1)], rng, lambda unit: unit != 1) == 3
+    assert choose(FOUR, [], [top_k(1)], rng, lambda unit: unit == 0) == 0
+    assert choose(FOUR, [], [], rng, lambda unit: False) == 1  # nothing at all: no dead end either
+
+
 def test_options_become_filters_in_their_order() -> None:
     assert filters(SamplingConfig(temperature=1.0)) == []
     every = SamplingConfig(temperature=0.5, top_k=3, top_p=0.9, min_p=0.2, repetition_penalty=2.0)
@@ -164,6 +209,8 @@ OPTIONS = st.fixed_dictionaries(
         "top_p": st.floats(0, 1),
         "min_p": st.floats(0, 1),
         "repetition_penalty": st.floats(0.01, 100),
+        "no_repeat": st.integers(0, 5),
+        "dry": st.floats(0, 100),
     }
 )
 

@@ -390,7 +390,16 @@ def test_load_reads_a_folder_and_says_what_is_none(tmp_path: Path) -> None:
     wanted = Storyteller(resolved, tokenizer, weights).write("the mice", words=9)
     told = load(tmp_path / "m").write("the mice", words=9)
     assert told.text == wanted.text
-    assert list(told.to_json()) == ["text", "prompt", "tokens", "seconds", "copied_4", "copied_8", "longest_copy"]
+    assert list(told.to_json()) == [
+        "text",
+        "prompt",
+        "tokens",
+        "seconds",
+        "copied_4",
+        "copied_8",
+        "longest_copy",
+        "nats_per_token",
+    ]
     with pytest.raises(FolderError):
         load(tmp_path)
     code = (

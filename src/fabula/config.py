@@ -190,6 +190,14 @@ class SamplingConfig(Section):
     top_p: float = setting(1.0, "keep the likeliest that together reach this probability", low=0.0, high=1.0)
     min_p: float = setting(0.0, "keep those at least this fraction as likely as the likeliest", low=0.0, high=1.0)
     repetition_penalty: float = setting(1.0, "above 1 makes what was said lately less likely", low=0.01, high=100.0)
+    no_repeat: int = setting(0, "no run of so many units twice; 0 allows it", low=0, high=1000)
+    dry: float = setting(
+        0.0, "how hard to hold back the longer repetitions; 0.8 is usual, 0 allows them", low=0.0, high=100.0
+    )
+    ban: tuple[str, ...] = setting((), "words or phrases that must not come", commas=True)
+    ban_letters: str = setting("", "letters that must not come")
+    require: tuple[str, ...] = setting((), "words that must come", commas=True)
+    max_copy: int | None = setting(None, "most words in a row that the training text has too", low=3, high=10**6)
     seed: int = setting(1, "number that fixes every random choice", low=0, high=2**63 - 1)
 
 

@@ -38,6 +38,11 @@ class Ending:
         self._count, self._inside = 0, False
 
     @property
+    def count(self) -> int:
+        """Words that have begun."""
+        return self._count
+
+    @property
     def full(self) -> bool:
         """True when all words asked for have begun."""
         return self._count >= self.words
@@ -87,6 +92,15 @@ class Ending:
         if not self._sentence or self._count >= self.words + BEYOND:
             return True
         return _SENTENCE.search(self._text[:place]) is not None
+
+
+def ends_sentence(text: str) -> bool:
+    """Whether a text ends where a sentence does.
+
+    >>> ends_sentence("He said “no.” "), ends_sentence("He said"), ends_sentence("老鼠走了。")
+    (True, False, True)
+    """
+    return _SENTENCE.search(text) is not None
 
 
 @functools.lru_cache(maxsize=4096)

@@ -4,6 +4,7 @@
       config.json  tokenizer.json  model.safetensors      what the network is
       training.toml                                        all settings; `fabula train --config` repeats the run
       metrics.jsonl  samples.jsonl                         every evaluation, every story told on the way
+      novelty.index                                        runs of words of the training text, as hashes
       README.md  report.html                               for people: the model card, the page of the training
       checkpoints/step-000000001200/                       to go on exactly; safe to delete
       manifest.json                                        format version, size and SHA-256 of every file; written last
@@ -34,12 +35,14 @@ from fabula import config as settings_of
 from fabula.config import Section, Settings
 from fabula.engine import check_weights
 from fabula.errors import FabulaError, FolderError
+from fabula.novelty import Index
 from fabula.tokens import Tokenizer
 from fabula.tokens import from_json as tokenizer_from_json
 from fabula.version import __version__
 
 FORMAT = 1
 MANIFEST = "manifest.json"
+INDEX = "novelty.index"
 NETWORK = ("config.json", "tokenizer.json", "model.safetensors")
 OURS = frozenset(
     {
@@ -48,6 +51,7 @@ OURS = frozenset(
         "training.toml",
         "metrics.jsonl",
         "samples.jsonl",
+        INDEX,
         "README.md",
         "report.html",
         "checkpoints",
@@ -61,6 +65,7 @@ Weights = Mapping[str, NDArray[np.float32]]
 _HEADER_LIMIT = 16 << 20
 _TEXT_LIMIT = 256 << 20
 _DTYPES = {"F32": 4, "I64": 8}
+_INDEX_DTYPES = {"hashes": "U64", "follows": "U32"}
 
 
 @dataclass(frozen=True)
@@ -165,9 +170,19 @@ def publish(target: Path, data: bytes) -> None:
 
 
 def write_model(
-    path: Path, *, settings: Settings, tokenizer: Tokenizer, weights: Weights, about: Mapping[str, Any], card: str
+    path: Path,
+    *,
+    settings: Settings,
+    tokenizer: Tokenizer,
+    weights: Weights,
+    about: Mapping[str, Any],
+    card: str,
+    index: Index | None = None,
 ) -> None:
-    """Write the network and everything said about it; the manifest comes last and makes it whole."""
+    """Write the network and everything said about it; the manifest comes last and makes it whole.
+
+    `index` are the runs of the training text, which `about["digest"]` names.
+    """
     from safetensors.numpy import save  # noqa: PLC0415 - reading a model's header needs no safetensors
 
     described = {
@@ -185,6 +200,10 @@ def write_model(
         "training.toml": settings_of.to_toml(settings).encode(),
         "README.md": card.encode(),
     }
+    if index is not None:
+        files[INDEX] = save({name: getattr(index, name) for name in _INDEX_DTYPES}, {"digest": about["digest"]})
+    else:
+        (path / INDEX).unlink(missing_ok=True)
     for name, data in files.items():
         _write(path / name, data)
     for name in ("metrics.jsonl", "samples.jsonl"):
@@ -235,6 +254,43 @@ def _read(folder: Path) -> Model:
     for name, tensor in weights.items():
         _expect(bool(np.isfinite(tensor).all()), f"{name} holds NaN or infinity")
     return Model(settings, tokenizer, weights, dict(described["about"]))
+
+
+def fingerprint(path: str | Path) -> str:
+    """Hash of what a model's network is made of; errors: FolderError.
+
+    Two folders with the same fingerprint tell the same stories.
+    """
+    try:
+        listed = json.loads(_contents(Path(path) / MANIFEST, _TEXT_LIMIT))["files"]
+        parts = [listed[name]["sha256"] for name in NETWORK]
+        return hashlib.sha256("".join(parts).encode()).hexdigest()
+    except (OSError, ValueError, KeyError, TypeError):
+        raise FolderError(f"expected a model folder, but {str(path)!r} has no sound manifest.json") from None
+
+
+def read_index(path: str | Path) -> Index | None:
+    """The runs of the text that a model learned from; None for a model without; errors: FolderError."""
+    folder = Path(path)
+    try:
+        listed = json.loads(_contents(folder / MANIFEST, _TEXT_LIMIT))["files"].get(INDEX)
+        if listed is None:
+            return None
+        data = _contents(folder / INDEX, int(listed["size"]))
+        _expect(_digest(data) == listed, "it is not what the manifest says")
+        digest = json.loads(_contents(folder / "config.json", _TEXT_LIMIT))["about"]["digest"]
+        _expect(_metadata(data).get("digest") == digest, "it is that of another model")
+        shapes = _header(data)
+        _expect({name: dtype for name, (dtype, _) in shapes.items()} == _INDEX_DTYPES, "it holds something else")
+        _expect(len({shape for _, shape in shapes.values()}) == 1, "its parts are not of one length")
+        index = Index(**_load(data))
+        _expect(index.is_sound, "it is not sorted")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = str(error).splitlines()[0][:80] if str(error) else type(error).__name__
+        raise FolderError(
+            f"{INDEX} of {str(path)!r} cannot be used ({reason}): copy the model anew or train it again"
+        ) from None
+    return index
 
 
 # --- checkpoints ---------------------------------------------------------------------------------------------------
@@ -328,19 +384,32 @@ def _contents(path: Path, limit: int, start: int = 0) -> bytes:
 
 def _header(data: bytes) -> dict[str, tuple[str, tuple[int, ...]]]:
     """Names, types and shapes of the tensors in a safetensors file, read without allocating any of them."""
-    (size,) = struct.unpack_from("<Q", data)
-    _expect(size <= min(_HEADER_LIMIT, len(data) - 8), "model.safetensors has no sound header")
-    header = json.loads(data[8 : 8 + size])
+    header = _raw_header(data)
     header.pop("__metadata__", None)
     return {name: (entry["dtype"], tuple(entry["shape"])) for name, entry in header.items()}
 
 
+def _metadata(data: bytes) -> dict[str, str]:
+    """What a safetensors file says of itself."""
+    return _raw_header(data).get("__metadata__", {})
+
+
+def _raw_header(data: bytes) -> dict[str, Any]:
+    (size,) = struct.unpack_from("<Q", data)
+    _expect(size <= min(_HEADER_LIMIT, len(data) - 8), "it has no sound header")
+    return json.loads(data[8 : 8 + size])
+
+
 def _tensors(data: bytes) -> dict[str, NDArray[Any]]:
+    for dtype, _ in _header(data).values():
+        _expect(dtype in _DTYPES, f"tensors of type {dtype!r} are not expected"[:80])
+    return _load(data)
+
+
+def _load(data: bytes) -> dict[str, NDArray[Any]]:
     from safetensors import SafetensorError  # noqa: PLC0415
     from safetensors.numpy import load  # noqa: PLC0415
 
-    for dtype, _ in _header(data).values():
-        _expect(dtype in _DTYPES, f"tensors of type {dtype!r} are not expected"[:80])
     try:
         return load(data)
     except SafetensorError as error:

@@ -24,6 +24,7 @@ from fabula.forecast import Forecast
 from fabula.inheritance import Past
 from fabula.model import LanguageModel, NumpyScorer
 from fabula.optimizers import Optimizer
+from fabula.source import Source
 from fabula.streams import Feed, ceiling
 from fabula.tuning import Layered
 
@@ -53,6 +54,8 @@ class Run:
     state: State
     baseline: Baseline | None = None
     """Fitted beside the training once it has begun."""
+    source: Source | None = None
+    """Indexed beside it too."""
     forecast: Forecast | None = None
     past: Past | None = None
     """What the model that it starts from could do."""

@@ -18,10 +18,22 @@ History = Sequence[int]
 """The units of the story so far, the prompt's included, oldest first."""
 
 Filter = Callable[[Scores, History], Scores]
-"""Scores (V,) and history to scores (V,); changes neither, and never rules out the likeliest unit."""
+"""Scores (V,) and history to scores (V,); changes neither, and always leaves some unit in."""
 
 LOOK_BACK = 64
 """Units in which the repetition penalty looks for what was said already."""
+
+FAR = 2048
+"""Units in which runs are looked for that came before: a bound, so that the last word costs what the first did."""
+
+DRY_BASE = 1.75
+"""How much more each further unit of a repetition costs."""
+
+DRY_FREE = 2
+"""Units that may be repeated at no cost."""
+
+DRY_LONGEST = 50
+"""Units beyond which a repetition costs no more."""
 
 
 def filters(config: SamplingConfig) -> list[Filter]:
@@ -33,6 +45,10 @@ def filters(config: SamplingConfig) -> list[Filter]:
     chosen: list[Filter] = []
     if config.repetition_penalty != 1:
         chosen.append(repetition_penalty(config.repetition_penalty))
+    if config.no_repeat:
+        chosen.append(no_repeat(config.no_repeat))
+    if config.dry:
+        chosen.append(dry(config.dry))
     if config.temperature != 1:
         chosen.append(temperature(config.temperature))
     if config.top_k:
@@ -44,24 +60,42 @@ def filters(config: SamplingConfig) -> list[Filter]:
     return chosen
 
 
-def choose(scores: Scores, history: History, filters: Iterable[Filter], rng: np.random.Generator) -> int:
-    """Draw the next unit from scores (V,) after all filters; takes one number from `rng`.
+def choose(
+    scores: Scores,
+    history: History,
+    filters: Iterable[Filter],
+    rng: np.random.Generator,
+    allowed: Callable[[int], bool] | None = None,
+) -> int:
+    """Draw the next unit from scores (V,) after all filters; takes one number from `rng` for each unit it draws.
 
-    Should some filter leave nothing, the likeliest unit of all is taken: a story never comes to a dead end.
+    A unit that is not `allowed` is drawn again without it, so the others come as often as their scores say. Should
+    nothing be left, the likeliest unit of all that is allowed is taken: a story never comes to a dead end.
 
     >>> choose(np.log([0.1, 0.7, 0.2]), [], [temperature(0)], np.random.default_rng(1))
     1
+    >>> choose(np.log([0.1, 0.7, 0.2]), [], [temperature(0)], np.random.default_rng(1), lambda unit: unit != 1)
+    2
     """
     left = scores
     for keep in filters:
         left = keep(left, history)
-    top = left.max()
-    draw = rng.random()
-    if not math.isfinite(top):
+    while True:
+        top = left.max()
+        draw = rng.random()
+        if not math.isfinite(top):
+            break
+        ladder = np.exp(left - top).cumsum(dtype=np.float64)  # (V,), each unit's step as high as it is likely
+        last = ladder.searchsorted(ladder[-1])  # rounding must not step on a unit after the last that is likely at all
+        unit = int(min(ladder.searchsorted(draw * ladder[-1], side="right"), last))
+        if allowed is None or allowed(unit):
+            return unit
+        left = left.copy()
+        left[unit] = -np.inf
+    if allowed is None:
         return int(scores.argmax())
-    ladder = np.exp(left - top).cumsum(dtype=np.float64)  # (V,), each unit's step as high as it is likely
-    last = ladder.searchsorted(ladder[-1])  # rounding must not step on a unit after the last that is likely at all
-    return int(min(ladder.searchsorted(draw * ladder[-1], side="right"), last))
+    likely = (int(unit) for unit in np.argsort(-scores, kind="stable"))
+    return next((unit for unit in likely if allowed(unit)), int(scores.argmax()))
 
 
 def temperature(value: float) -> Filter:
@@ -128,6 +162,50 @@ def repetition_penalty(penalty: float, look_back: int = LOOK_BACK) -> Filter:
     def keep(scores: Scores, history: History) -> Scores:
         left = scores.copy()
         left[list(history[-look_back:])] *= penalty  # once each, however often it was said
+        return left
+
+    return keep
+
+
+def no_repeat(length: int) -> Filter:
+    """Rule out what would complete a run of `length` units that came in the last `FAR` units already.
+
+    Source: Paulus, Xiong and Socher 2018.
+    """
+
+    def keep(scores: Scores, history: History) -> Scores:
+        units = np.array(history[-FAR:], np.int64)  # (n,)
+        if len(units) < length:
+            return scores
+        runs = np.lib.stride_tricks.sliding_window_view(units, length)  # (n - length + 1, length)
+        again = (runs[:, :-1] == units[len(units) - length + 1 :]).all(axis=1)
+        left = scores.copy()
+        left[runs[again, -1]] = -np.inf
+        return left if np.isfinite(left.max()) else scores
+
+    return keep
+
+
+def dry(strength: float) -> Filter:
+    """Lower what would carry a repetition on: by `strength` times `DRY_BASE` for each unit beyond `DRY_FREE`.
+
+    A repetition is what ends the history and came in its last `FAR` units already; the longest counts. Source: p-e-w
+    2024 ("don't repeat yourself").
+    """
+
+    def keep(scores: Scores, history: History) -> Scores:
+        units = np.array(history[-FAR:], np.int64)[::-1]  # (n,) the last first
+        places = np.flatnonzero(units[1:] == units[:1]) + 1  # where the last unit came before
+        left, longest = scores, dict[int, int]()
+        for place in places.tolist():
+            span = min(len(units) - place, DRY_LONGEST)
+            apart = np.flatnonzero(units[:span] != units[place : place + span])
+            length, then = int(apart[0]) if len(apart) else span, int(units[place - 1])
+            longest[then] = max(longest.get(then, 0), length)
+        for then, length in longest.items():
+            if length >= DRY_FREE:
+                left = left.copy() if left is scores else left
+                left[then] -= strength * DRY_BASE ** (length - DRY_FREE)
         return left
 
     return keep

@@ -6,9 +6,10 @@ Legend: B stories side by side, T time, V vocabulary.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import reprlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict, Unpack
@@ -16,10 +17,12 @@ from typing import TypedDict, Unpack
 import numpy as np
 
 from fabula.config import SamplingConfig, Settings
+from fabula.constraints import Banned, Constraints, CopyGuard, Required, Rule
 from fabula.endings import BEYOND, LETTER, Ending, kind_of
 from fabula.engine import Engine, Floats, State
 from fabula.errors import UsageError
 from fabula.mixture import Mixture
+from fabula.novelty import Copied, Index
 from fabula.sampling import Filter, choose, filters
 from fabula.tokens import Decoder, Tokenizer
 
@@ -35,6 +38,9 @@ TOGETHER = 64
 PATIENCE = 64
 """Units spent on each word asked for, at most: endless white space, or a word without end, must come to an end."""
 
+UNHEARD = 100.0
+"""Most nats of a unit: the network ruled it out, and a constraint made it come."""
+
 
 class Options(TypedDict, total=False):
     """How a story is told; all may be left out."""
@@ -49,7 +55,7 @@ class Options(TypedDict, total=False):
     """`sentence` goes on to the end of the sentence in which the last word stands, `BEYOND` words at most."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Telling:
     """A story as it was told."""
 
@@ -60,20 +66,25 @@ class Telling:
     """Units written, end marks included."""
     seconds: float
     copied_4: float | None = None
-    """Share of the words in runs of 4 or more that the training text has too; None where nobody has looked."""
+    """Share of the words told in runs of 4 or more that the training text has too; None without an index."""
     copied_8: float | None = None
     longest_copy: int | None = None
-    """Words in the longest copied run."""
+    """Words in the longest copied run; it may begin in the prompt."""
+    nats_per_token: float = 0.0
+    """How surprising the network finds its units on average, before any of the sampling options."""
 
     def to_json(self) -> dict[str, str | float | None]:
         """What `fabula write --json` prints."""
-        return dataclasses.asdict(self) | {"seconds": round(self.seconds, 4)}
+        return dataclasses.asdict(self) | {
+            "seconds": round(self.seconds, 4), "nats_per_token": round(self.nats_per_token, 4),
+        }  # fmt: skip
 
 
 class Storyteller:
     """A model that writes. What it tells hangs on prompt, options and the story's number, not on its neighbours.
 
-    With a `mixture` an n-gram model has its say in every unit, before any of the sampling options.
+    With a `mixture` an n-gram model has its say in every unit, before any of the sampling options. `index` gives the
+    runs of the training text, read when they are first needed: without it nobody knows what is copied.
     """
 
     def __init__(
@@ -84,8 +95,10 @@ class Storyteller:
         *,
         threads: int | None = None,
         mixture: Mixture | None = None,
+        index: Callable[[], Index | None] = lambda: None,
     ) -> None:
         self.settings, self.tokenizer, self.mixture = settings, tokenizer, mixture
+        self._read_index = index
         self.engine = Engine(settings.model, tokenizer.size, weights, threads=threads)
 
     def stream(self, prompt: str = "", *, story: int = 0, **options: Unpack[Options]) -> Iterator[str]:
@@ -108,6 +121,21 @@ class Storyteller:
             told += self._collect(prompt, range(first, min(first + TOGETHER, count)), **options)
         return told
 
+    @functools.cached_property
+    def index(self) -> Index | None:
+        """The runs of the training text, None for a model that was saved without them."""
+        return self._read_index()
+
+    def copied(self, text: str, prompt: str = "") -> Copied | None:
+        """What a text that goes on from a prompt has from the training text; None where nobody knows."""
+        from fabula.text import word_spans  # noqa: PLC0415 - the room of texts takes a while to open
+
+        if self.index is None:
+            return None
+        spans = list(word_spans(prompt + text))
+        given = sum(end <= len(prompt) for _, end, _ in spans)
+        return self.index.copied([word for _, _, word in spans], given)
+
     def _collect(self, prompt: str, stories: Sequence[int], **options: Unpack[Options]) -> list[Telling]:
         """Some stories told to their ends."""
         began = time.perf_counter()
@@ -118,10 +146,14 @@ class Storyteller:
             pieces[tale].append(piece)
             if tale.over:
                 seconds[tale] = time.perf_counter() - began
-        return [
-            Telling(text="".join(pieces[tale]), prompt=prompt, tokens=len(pieces[tale]), seconds=seconds[tale])
-            for tale in tales
-        ]
+        told = []
+        for tale in tales:
+            text = "".join(pieces[tale])
+            found = self.copied(text, prompt)
+            copies = (found.share, found.long_share, found.longest) if found else (None, None, None)
+            units = len(pieces[tale])
+            told.append(Telling(text, prompt, units, seconds[tale], *copies, nats_per_token=tale.nats / units))
+        return told
 
     def _begin(
         self,
@@ -159,10 +191,32 @@ class Storyteller:
                 ending=Ending(words or WORDS, stops, sentence=until is not None),
                 exact=words is not None,
                 seam=seam,
+                constraints=self._constraints(how, prompt, words or WORDS),
             )
             for story in stories
         ]
         return ids, tales
+
+    def _constraints(self, how: SamplingConfig, prompt: str, words: int) -> Constraints | None:
+        """The rules of a story that goes on from a prompt, None without any."""
+        if not (how.ban or how.ban_letters or how.require or how.max_copy):
+            return None
+        from fabula.text import word_spans, words_of  # noqa: PLC0415
+
+        banned = [words_of(phrase) for phrase in how.ban]
+        for wanted in how.require:
+            clash = next((phrase for phrase in banned if phrase and phrase == words_of(wanted)[: len(phrase)]), None)
+            if clash or not set(how.ban_letters.casefold()).isdisjoint(wanted.casefold()):
+                raise UsageError(f"require {reprlib.repr(wanted)} and a ban of it cannot both hold: leave one out")
+        rules: list[Rule] = [Banned(banned)] if banned else []
+        if how.max_copy is not None:
+            if self.index is None:
+                raise UsageError("max_copy needs the model's novelty.index, which is missing: train it again")
+            rules.append(CopyGuard(self.index, how.max_copy))
+        required = Required(self.tokenizer, how.require, words, spans=word_spans) if how.require else None
+        constraints = Constraints(self.tokenizer, rules, letters=how.ban_letters, required=required, spans=word_spans)
+        constraints.begin(prompt)
+        return constraints
 
     def _tell(self, ids: list[int], tales: list[_Tale]) -> Iterator[tuple[_Tale, str]]:
         """Every unit of every story, side by side, as the text it adds (often none)."""
@@ -208,8 +262,10 @@ class _Tale:
         ending: Ending,
         exact: bool,
         seam: bool,
+        constraints: Constraints | None,
     ) -> None:
-        self.over = False
+        self.over, self.nats = False, 0.0
+        self._constraints, self._queue = constraints, list[int]()
         self.latest = tokenizer.end
         self._tokenizer, self._filters, self._rng, self._ending = tokenizer, filters, rng, ending
         self._history = list(prompt)
@@ -223,6 +279,9 @@ class _Tale:
     def go_on(self, scores: Floats) -> str:
         """Choose the next unit by its log-probabilities (V,); the text that may be shown now."""
         self.latest = self._choose(scores)
+        self.nats += min(-float(scores[self.latest]), UNHEARD)
+        if self._constraints:
+            self._constraints.take(self.latest)
         self._budget -= 1
         done = self._budget <= 0
         if self.latest == self._tokenizer.end:
@@ -249,7 +308,13 @@ class _Tale:
         if self._seam:
             spaced = [tokenizer.spelling(token).startswith(b" ") for token in range(tokenizer.size)]
             scores = np.where(spaced, scores, -np.inf) if any(spaced) else scores
-        return choose(scores, self._history, self._filters, self._rng)
+        rules = self._constraints
+        if rules is None:
+            return choose(scores, self._history, self._filters, self._rng)
+        if not self._queue:
+            drawn = choose(scores, self._history, self._filters, self._rng, rules.allows)
+            self._queue = rules.instead(drawn, scores, self._ending.count) or [drawn]
+        return self._queue.pop(0)
 
     def window(self, size: int) -> list[int]:
         """The last `size` units of the present story, after end marks where it has not so many."""
@@ -262,7 +327,10 @@ def load(folder: str | Path, *, threads: int | None = None, mixture: Mixture | N
 
     >>> load("my-model").write("had a general", words=32).text  # doctest: +SKIP
     """
-    from fabula.folder import read_model  # noqa: PLC0415 - a storyteller made from weights in memory needs no folder
+    from fabula.folder import read_index, read_model  # noqa: PLC0415 - one made from weights in memory needs no folder
 
     model = read_model(folder)
-    return Storyteller(model.settings, model.tokenizer, model.weights, threads=threads, mixture=mixture)
+    return Storyteller(
+        model.settings, model.tokenizer, model.weights,
+        threads=threads, mixture=mixture, index=lambda: read_index(folder),
+    )  # fmt: skip

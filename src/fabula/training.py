@@ -30,6 +30,7 @@ from fabula.inheritance import Ancestor
 from fabula.optimizers import clip, gradients_of
 from fabula.outcome import Outcome
 from fabula.run import Run, arrays
+from fabula.source import Source
 
 EARLY = 0.04
 """Share of the learning after which its speed is known well enough to foretell its end."""
@@ -94,7 +95,7 @@ def _carry_out(run: Run) -> Outcome:
     run.saved_at = run.evaluated_at = run.seconds
     run.ready = run.ready or run.seconds
     run.learning_from = (run.progress, run.epochs)
-    run.baseline = Baseline(run.corpus)
+    run.baseline, run.source = Baseline(run.corpus), Source(run.corpus)
     with processor.ready(run.settings.training.threads):
         try:
             with _interruptible(run):
@@ -361,6 +362,7 @@ def _write(run: Run, stopped: str) -> Outcome:
         weights=weights,
         about=about,
         card=card.write_card(about, run.settings),
+        index=run.source.index() if run.source else None,
     )
     run.say(Finished(step=run.step, weights=weights))
     return Outcome(

@@ -51,7 +51,7 @@ def model(tmp_path_factory: pytest.TempPathFactory, fable: Path) -> Path:
 def test_the_folder_is_the_one_of_the_design(model: Path) -> None:
     assert {path.name for path in model.iterdir()} == {
         "config.json", "tokenizer.json", "model.safetensors", "training.toml", "metrics.jsonl", "samples.jsonl",
-        "README.md", "report.html", "manifest.json",
+        "novelty.index", "README.md", "report.html", "manifest.json",
     }  # fmt: skip
     for name in ("metrics.jsonl", "samples.jsonl"):
         assert all(json.loads(line) for line in (model / name).read_text(encoding="utf-8").splitlines())
@@ -60,7 +60,9 @@ def test_the_folder_is_the_one_of_the_design(model: Path) -> None:
 def test_write_streams_a_story_as_people_write_it(model: Path) -> None:
     done = fabula("write", str(model), "-p", "had a general", "--words", "32", "-t", "0")
     assert done.returncode == 0
-    assert done.stderr == ""
+    assert done.stderr.startswith(
+        "copied: 100% of the words in runs of 4 or more, 100% in runs of 8 or more; the longest "
+    )
     assert done.stdout.startswith("had a general council to consider what measures they could take to outwit")
     assert "enemy, the cat. some" in done.stdout
 
@@ -71,10 +73,19 @@ def test_write_json_repeats_with_a_seed(model: Path) -> None:
         for s in "113"
     ]
     answers = [json.loads(run.stdout) for run in runs]
-    assert set(answers[0]) == {"text", "prompt", "tokens", "seconds", "copied_4", "copied_8", "longest_copy"}
+    assert set(answers[0]) == {
+        "text",
+        "prompt",
+        "tokens",
+        "seconds",
+        "copied_4",
+        "copied_8",
+        "longest_copy",
+        "nats_per_token",
+    }
     assert answers[0]["text"] == answers[1]["text"]
     assert answers[0]["text"] != answers[2]["text"]
-    assert answers[0]["copied_4"] is None
+    assert 0 <= answers[0]["copied_8"] <= answers[0]["copied_4"] <= 1
 
 
 def test_write_many_and_from_stdin(model: Path) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fabula.text import counting
-from fabula.text.counting import count_words, words
+from fabula.text.counting import count_words, words_of
 from fabula.text.scripts import code_points, script_shares, unspaced_share
 
 
@@ -42,8 +42,8 @@ def test_blocks_do_not_change_the_count(text: str) -> None:
 
 
 def test_words_have_no_punctuation_and_no_case() -> None:
-    assert words("The cat’s “Hat”, 猫です -- 42!") == ["the", "cat", "s", "hat", "猫", "で", "す", "42"]
-    assert words("एक चूहा और बिल्ली") == ["एक", "चूहा", "और", "बिल्ली"]
+    assert words_of("The cat’s “Hat”, 猫です -- 42!") == ["the", "cat", "s", "hat", "猫", "で", "す", "42"]
+    assert words_of("एक चूहा और बिल्ली") == ["एक", "चूहा", "और", "बिल्ली"]
 
 
 def test_script_shares() -> None:

@@ -27,7 +27,19 @@ Write a story with a model, word by word as you watch.
 
     fabula write tales-model -p "Once upon a time" --words 300
     fabula write fable-model -p "mouse mouse mouse" --temperature 0
-    fabula write tales-model -n 3 --until sentence --json""",
+    fabula write tales-model -n 3 --until sentence --json
+    fabula write tales-model --max-copy 8 --ban wolf --require snow
+    fabula write tales-model -p "The fox" --best-of 50""",
+    "novelty": """\
+Show what a story has copied, from where, and how that compares with what people copy.
+
+    fabula novelty story.txt --source my-stories/
+    fabula write tales-model | fabula novelty - --source tales.txt --html novelty.html""",
+    "verify": """\
+Write a labelled story again and say whether it is the same, bit for bit.
+
+    fabula write tales-model -p "Once" --label > story.md
+    fabula verify story.md""",
     "evaluate": """\
 Measure how well a model foresees a text.
 

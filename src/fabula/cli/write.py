@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -14,6 +15,13 @@ from fabula.cli.options import STDIN, Debug, Json, Quiet, Seed, Set, layered, pr
 from fabula.cli.waiting import waiting
 from fabula.config import resolve
 from fabula.errors import UsageError
+from fabula.novelty import LONG, SHORTEST, Copied
+
+if TYPE_CHECKING:
+    from fabula.storyteller import Storyteller
+
+MANY = 10_000
+"""Most stories of which the best is sought."""
 
 
 def write(
@@ -28,10 +36,18 @@ def write(
     top_p: float | None = None,
     min_p: float | None = None,
     repetition_penalty: float | None = None,
+    no_repeat: int | None = None,
+    dry: float | None = None,
+    ban: Annotated[tuple[str, ...], Parameter(negative="", allow_leading_hyphen=True)] = (),
+    ban_letters: str | None = None,
+    require: Annotated[tuple[str, ...], Parameter(negative="", allow_leading_hyphen=True)] = (),
+    max_copy: int | None = None,
     seed: Seed = None,
     stop: Annotated[tuple[str, ...], Parameter(negative="", allow_leading_hyphen=True)] = (),
     until: str | None = None,
     mixture: Annotated[bool, Parameter(negative="")] = False,
+    best_of: int | None = None,
+    label: Annotated[bool, Parameter(negative="")] = False,
     set_: Set = (),
     json: Json = False,
     quiet: Quiet = False,
@@ -59,20 +75,41 @@ def write(
         Keep those at least this fraction as likely as the likeliest.
     repetition_penalty
         Above 1 makes what was said lately less likely.
+    no_repeat
+        Never tell the same run of so many units twice.
+    dry
+        Hold back long repetitions: 0.8 is usual.
+    ban
+        A word or phrase that must not come; may be given again.
+    ban_letters
+        Letters that must not come: e.
+    require
+        A word that must come; may be given again.
+    max_copy
+        Most words in a row that the training text has too: 8.
     stop
         End before this text; may be given again.
     until
         sentence: go on to the end of the sentence after the last word.
     mixture
         Let an n-gram model have its say too, fitted again to the text that the model learned from.
+    best_of
+        Write so many stories, show the best, and say why.
+    label
+        Say after each story where it is from; fabula verify proves it.
     """
     from fabula.storyteller import load  # noqa: PLC0415
 
     if number < 1:
         raise UsageError(f"--number must be at least 1, got {number}")
+    if best_of is not None and not 2 <= best_of <= MANY:
+        raise UsageError(f"--best-of must be between 2 and {MANY:,}, got {best_of}")
+    if best_of is not None and number > 1:
+        raise UsageError("--best-of shows one story, the best: leave --number out")
     flags = {
         "temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p,
-        "repetition_penalty": repetition_penalty, "seed": seed,
+        "repetition_penalty": repetition_penalty, "no_repeat": no_repeat, "dry": dry, "ban": ban or None,
+        "ban_letters": ban_letters, "require": require or None, "max_copy": max_copy, "seed": seed,
     }  # fmt: skip
     mixed = None
     if mixture:
@@ -84,22 +121,86 @@ def write(
     sampling = resolve({"sampling": teller.settings.sampling.__dict__}, layered({"sampling": flags}, set_)).sampling
     beginning = sys.stdin.read() if prompt == STDIN else prompt
     options = {"words": words, "sampling": sampling, "stop": stop, "until": until}
+    told = partial(_labelled, folder, beginning, options=options, mixture=mixture) if label else _bare
+    if best_of is not None:
+        return _best(teller, best_of, beginning, options, told, json=json, quiet=quiet)
     if json:
-        stories = [told.to_json() for told in teller.write_many(number, beginning, **options)]
+        stories = [
+            telling.to_json() | ({"label": told(telling.text, story).strip()} if label else {})
+            for story, telling in enumerate(teller.write_many(number, beginning, **options))
+        ]
         print_json(stories[0] if number == 1 else {"stories": stories})
         return 0
     for story in range(number):
         if story:
             sys.stdout.write("\n")
-        _show(beginning, teller.stream(beginning, story=story, **options))
+        text = _show(beginning, teller.stream(beginning, story=story, **options))
+        sys.stdout.write(told(text, story) + "\n")
+        sys.stdout.flush()
+        found = None if quiet else teller.copied(text, beginning)
+        if found:
+            sys.stderr.write(f"{copies(found)}\n")
     return 0
 
 
-def _show(opening: str, pieces: Iterable[str]) -> None:
-    """Print as it comes; a terminal never gets control characters."""
+def _best(
+    teller: Storyteller,
+    count: int,
+    beginning: str,
+    options: Mapping[str, Any],
+    told: Callable[[str, int], str],
+    *,
+    json: bool,
+    quiet: bool,
+) -> int:
+    """Write many, show the best, and why it is."""
+    from fabula.ranking import rank, table  # noqa: PLC0415
+
+    with waiting(f"writing {count:,} stories ...", quiet=quiet):
+        judged = rank(teller.write_many(count, beginning, **options))
+    best = judged[0]
+    if json:
+        print_json({**best.to_json(), "ranking": [one.to_json() for one in judged]})
+        return 0
     clean = visible if sys.stdout.isatty() else str
+    sys.stdout.write(clean(beginning + best.telling.text) + told(best.telling.text, best.story) + "\n")
+    sys.stdout.flush()
+    if not quiet:
+        sys.stderr.write("".join(f"{visible(line)}\n" for line in table(judged)))
+    return 0
+
+
+def _bare(text: str, story: int) -> str:  # noqa: ARG001
+    """No label."""
+    return ""
+
+
+def _labelled(folder: Path, beginning: str, text: str, story: int, *, options: Mapping[str, Any], mixture: bool) -> str:
+    from fabula.labels import label  # noqa: PLC0415
+
+    return label(folder, beginning, text, story, options, mixture=mixture)
+
+
+def copies(found: Copied) -> str:
+    """What was copied, as a line for people.
+
+    >>> copies(Copied((), 0.0, 0)), copies(Copied((), 0.31, 9, 0.1))
+    ('copied: nothing', 'copied: 31% of the words in runs of 4 or more, 10% in runs of 8 or more; the longest 9 words')
+    """
+    if not found.longest:
+        return "copied: nothing"
+    return (
+        f"copied: {found.share:.0%} of the words in runs of {SHORTEST} or more, {found.long_share:.0%} in runs of "
+        f"{LONG} or more; the longest {found.longest} words"
+    )
+
+
+def _show(opening: str, pieces: Iterable[str]) -> str:
+    """Print as it comes, and return it; a terminal never gets control characters."""
+    clean, told = visible if sys.stdout.isatty() else str, list[str]()
     sys.stdout.write(clean(opening))
     for piece in pieces:
         sys.stdout.write(clean(piece))
         sys.stdout.flush()
-    sys.stdout.write("\n")
+        told.append(piece)
+    return "".join(told)

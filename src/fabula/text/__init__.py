@@ -2,7 +2,7 @@
 
 from fabula.text.advice import recommend_unit
 from fabula.text.autopsy import Autopsy, inspect_library
-from fabula.text.counting import count_words
+from fabula.text.counting import count_words, word_spans, words_of
 from fabula.text.library import Library, read_library
 from fabula.text.splitting import Split, split
 from fabula.text.stories import Story
@@ -17,4 +17,6 @@ __all__ = [
     "read_library",
     "recommend_unit",
     "split",
+    "word_spans",
+    "words_of",
 ]

@@ -11,7 +11,7 @@ import numpy as np
 
 from fabula.text.advice import hope_for, recommend_unit
 from fabula.text.boilerplate import Finding, find_boilerplate
-from fabula.text.counting import count_words, words
+from fabula.text.counting import count_words, words_of
 from fabula.text.duplicates import find_duplicates
 from fabula.text.files import Source
 from fabula.text.languages import guess_language
@@ -86,7 +86,7 @@ def inspect_library(library: Library) -> Autopsy:
         bytes=sum(len(text.encode()) for text in texts),
         characters=sum(map(len, texts)),
         words=sum(lengths),
-        distinct_words=len({word for text in texts for word in words(text)}),
+        distinct_words=len({word for text in texts for word in words_of(text)}),
         scripts=scripts,
         language=guess_language(library.opening(), scripts),
         exact_duplicates=len(duplicates.exact),

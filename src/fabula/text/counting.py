@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,13 +40,19 @@ def count_words(text: str) -> int:
     return total
 
 
-def words(text: str) -> list[str]:
+def words_of(text: str) -> list[str]:
     """The words without their punctuation, lower case: what is compared when texts are compared.
 
-    >>> words("The cat’s “Hat”, 猫です")
+    >>> words_of("The cat’s “Hat”, 猫です")
     ['the', 'cat', 's', 'hat', '猫', 'で', 'す']
     """
-    return _word_pattern().findall(text.lower())
+    return [word for _, _, word in word_spans(text)]
+
+
+def word_spans(text: str) -> Iterator[tuple[int, int, str]]:
+    """Those words with where in the text each begins and ends."""
+    for found in _word_pattern().finditer(text):
+        yield found.start(), found.end(), found[0].lower()
 
 
 @functools.cache

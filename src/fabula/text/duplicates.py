@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fabula.text.counting import words
+from fabula.text.counting import words_of
 
 ALIKE = 0.6
 """Share of common word runs from which two stories are called near copies."""
@@ -68,7 +68,7 @@ def _near(texts: Sequence[str], places: Sequence[int]) -> list[tuple[int, int, f
 
 def _word_runs(text: str, numbers: dict[str, int]) -> Hashes:
     """One hash for each different run of words; empty for a text of fewer words."""
-    ids = np.array([numbers.setdefault(word, len(numbers) + 1) for word in words(text)], dtype=np.uint64)
+    ids = np.array([numbers.setdefault(word, len(numbers) + 1) for word in words_of(text)], dtype=np.uint64)
     if ids.size < _RUN:
         return ids[:0]
     runs = np.zeros(ids.size - _RUN + 1, dtype=np.uint64)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
-from fabula.text.counting import words
+from fabula.text.counting import words_of
 
 UNKNOWN = "unknown"
 
@@ -58,7 +58,7 @@ def guess_language(text: str, shares: Mapping[str, float]) -> str:
 
 def _by_common_words(text: str) -> str:
     """The language whose commonest words make up the largest share, if it is large enough."""
-    counts = Counter(words(text))
+    counts = Counter(words_of(text))
     scores = Counter({code: sum(counts[word] for word in common) for code, common in _COMMON.items()})
     (best, score), (_, second) = scores.most_common(2)
     return best if score >= max(2, 0.1 * counts.total()) and score > second else UNKNOWN

@@ -1,0 +1,64 @@
+"""`fabula verify`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from fabula.cli.options import Debug, Json, Quiet, print_json, texts
+from fabula.cli.waiting import waiting
+
+
+def verify(
+    story: str,
+    /,
+    *,
+    model: Path | None = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,  # noqa: ARG001 - main looks for it
+) -> int:
+    """Write a labelled story again and say whether it is the same, bit for bit; exit code 1 when it is not.
+
+    Parameters
+    ----------
+    story
+        A file that ends with the label of fabula write --label, or - for stdin.
+    model
+        The model folder; the one that the label names when not given.
+    """
+    from fabula.cli import visible  # noqa: PLC0415
+    from fabula.folder import fingerprint  # noqa: PLC0415
+    from fabula.labels import part  # noqa: PLC0415
+    from fabula.labels import verify as judge  # noqa: PLC0415
+    from fabula.storyteller import load  # noqa: PLC0415
+
+    text, said = part(_read(texts((story,))[0]))
+    folder = model or Path(str(said["model"]))
+    mixed = None
+    if said["mixture"]:
+        from fabula.baseline import fit_again  # noqa: PLC0415
+
+        with waiting("fitting the n-gram model again ...", quiet=quiet):
+            mixed = fit_again(folder)
+    with waiting("writing it again ...", quiet=quiet):
+        verdict = judge(text, said, load(folder, mixture=mixed), fingerprint(folder))
+    if json:
+        print_json({"same": verdict.same, "why": verdict.why, "label": verdict.label})
+    else:
+        sys.stdout.write(visible(f"{'true' if verdict.same else 'false'}: {verdict.why}") + "\n")
+    return 0 if verdict.same else 1
+
+
+def _read(path: str) -> str:
+    """A labelled text as it was written; errors: TextError."""
+    from fabula.errors import TextError  # noqa: PLC0415
+
+    if path == "-":
+        return sys.stdin.read()
+    try:
+        with Path(path).open(encoding="utf-8", newline="") as file:
+            return file.read()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise TextError(f"cannot read {path!r}: {reason}") from None

@@ -1,0 +1,207 @@
+"""What must not be written, and what must: judged by the words a unit would make; knows no network.
+
+Words are those of the room of texts: lower case, without their marks; in scripts without spaces each character is one.
+A word that a unit leaves unfinished counts as it stands, so a story is never led to where only the forbidden goes on.
+"""
+
+from __future__ import annotations
+
+import codecs
+import math
+import reprlib
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+
+from fabula.endings import LETTER, kind_of
+from fabula.errors import UsageError
+from fabula.novelty import SHORTEST, Index, Trail, run_hashes, word_hashes
+from fabula.sampling import Scores
+from fabula.tokens import Tokenizer
+
+LIKELY = math.log(0.02)
+"""A required word that is likelier than this comes before it is due."""
+
+LONGEST = 16
+"""Words that a required phrase may have."""
+
+Spans = Callable[[str], Iterable[tuple[int, int, str]]]
+"""Finds the words of a text: where each begins and ends, and the word as it is compared."""
+
+
+class Rule(ABC):
+    """What one constraint makes of the words of a story, one after another."""
+
+    @abstractmethod
+    def allows(self, words: Sequence[str]) -> bool:
+        """Whether these may come next."""
+
+    @abstractmethod
+    def take(self, words: Sequence[str]) -> None:
+        """They have come."""
+
+
+class Banned(Rule):
+    """No phrase of some: each is a sequence of words."""
+
+    def __init__(self, phrases: Iterable[Sequence[str]]) -> None:
+        self._phrases = {tuple(phrase) for phrase in phrases if phrase}
+        self._longest = max(map(len, self._phrases), default=1)
+        self._last: deque[str] = deque(maxlen=self._longest - 1)
+
+    def allows(self, words: Sequence[str]) -> bool:
+        """No phrase ends with one of these."""
+        line = (*self._last, *words)
+        ends = range(len(self._last) + 1, len(line) + 1)
+        return not any(line[max(0, end - size) : end] in self._phrases for end in ends for size in self._sizes())
+
+    def take(self, words: Sequence[str]) -> None:
+        """Remember as many as a phrase can span."""
+        self._last.extend(words)
+
+    def _sizes(self) -> range:
+        return range(1, self._longest + 1)
+
+
+class CopyGuard(Rule):
+    """No run of more than `most` words that the source has too."""
+
+    def __init__(self, index: Index, most: int) -> None:
+        if most < SHORTEST - 1:
+            raise UsageError(f"max_copy must be at least {SHORTEST - 1}, got {most}: fewer words meet by chance")
+        self._index, self._most = index, most
+        self._last = np.zeros(0, np.uint64)  # hashes of the last words, one less than a run has
+        self._trail = Trail()
+
+    def allows(self, words: Sequence[str]) -> bool:
+        """Whether no run grows too long with these."""
+        return self._after(words)[2]
+
+    def take(self, words: Sequence[str]) -> None:
+        """Go on along the runs of the source."""
+        self._last, self._trail, _ = self._after(words)
+
+    def _after(self, words: Sequence[str]) -> tuple[np.ndarray, Trail, bool]:
+        line = np.concatenate([self._last, word_hashes(words)])
+        trail, fine = self._trail, True
+        for run in run_hashes(line):
+            trail = self._index.go_on(trail, run)
+            fine = fine and trail.longest <= self._most
+        return line[max(0, len(line) - SHORTEST + 1) :], trail, fine
+
+
+class Required:
+    """Words that must come: each takes the place of what would begin a new word, where it fits best or is due.
+
+    Of n words the k-th is due when k/(n+1) of the story's words are told; before that it comes where the network finds
+    it likely enough.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, texts: Sequence[str], words: int, *, spans: Spans) -> None:
+        self._pending = [([word for _, _, word in spans(text)], text) for text in texts]
+        self._count, self._words, self._last = len(texts), words, deque[str](maxlen=LONGEST - 1)
+        self._tokenizer = tokenizer
+        for words_of, text in self._pending:
+            if not words_of:
+                raise UsageError(f"require must be a word, got {reprlib.repr(text)}")
+
+    def take(self, words: Sequence[str]) -> None:
+        """Words that have come, perhaps the required ones."""
+        self._pending = self._without(words)
+        self._last.extend(words)
+
+    def due(
+        self, scores: Scores, told: int, *, after: Sequence[str], now: bool, fits: Callable[[Sequence[str]], bool]
+    ) -> list[int]:
+        """The units of the word that is to come after the words `after`, or none; `now` is before a story's end."""
+        pending = self._without(after)
+        late = now or told >= (self._count - len(pending) + 1) * self._words / (self._count + 1)
+        for words, text in pending:
+            spaced = " " if kind_of(text[0]) == LETTER else ""
+            units = [int(unit) for unit in self._tokenizer.encode(spaced + text)]
+            if (late or scores[units[0]] >= LIKELY) and fits([*after, *words]):
+                return units
+        return []
+
+    def is_said(self, word: str) -> bool:
+        """Whether a pending word would have come with this one."""
+        return bool(word) and len(self._without([word])) < len(self._pending)
+
+    def _without(self, words: Sequence[str]) -> list[tuple[list[str], str]]:
+        """What is still pending when these words have come."""
+        line, ends = [*self._last, *words], range(len(self._last) + 1, len(self._last) + len(words) + 1)
+        return [(own, text) for own, text in self._pending if not any(line[:end][-len(own) :] == own for end in ends)]
+
+
+class Constraints:
+    """All rules of one story, and the text that is not yet a word.
+
+    `spans` finds the words of a text and where they begin and end (`fabula.text.word_spans`).
+    """
+
+    def __init__(
+        self, tokenizer: Tokenizer, rules: Sequence[Rule], *, letters: str = "", required: Required | None, spans: Spans
+    ) -> None:
+        self._tokenizer, self._rules, self._required, self._spans = tokenizer, rules, required, spans
+        self._letters = frozenset(letters.casefold())
+        self._bytes, self._word = b"", ""  # of a character, and of a word, that are not complete
+        self._closed = False  # a required word is said, and must not grow into another
+
+    def allows(self, unit: int) -> bool:
+        """Whether a unit may come next; the end of a story always may."""
+        piece, _ = self._piece(unit)
+        if self._letters and not self._letters.isdisjoint(piece.casefold()):
+            return False
+        if self._closed and any(end > len(self._word) > start for start, end, _ in self._spans(self._word + piece)):
+            return False
+        words, unfinished = self._words(piece)
+        words = [*words, unfinished.lower()] if unfinished else words
+        return all(rule.allows(words) for rule in self._rules) if words else True
+
+    def instead(self, unit: int, scores: Scores, told: int) -> list[int]:
+        """Units of a required word that come in place of the one that was drawn, mostly none.
+
+        `scores` (V,) are the log-probabilities, `told` the words so far.
+        """
+        if self._required is None or self._bytes:
+            return []
+        piece, _ = self._piece(unit)
+        ends = unit == self._tokenizer.end
+        if not ends and kind_of(piece[:1] or "x") == LETTER:
+            return []  # in the midst of a word
+        after = [self._word.lower()] if self._word else []
+        return self._required.due(
+            scores, told, after=after, now=ends, fits=lambda words: all(rule.allows(words) for rule in self._rules)
+        )
+
+    def begin(self, prompt: str) -> None:
+        """The story goes on from here; what the prompt says is no fault of the story."""
+        words, self._word = self._words(prompt)
+        for rule in self._rules:
+            rule.take(words)
+
+    def take(self, unit: int) -> None:
+        """It has come."""
+        piece, self._bytes = self._piece(unit)
+        words, self._word = self._words(piece)
+        self._closed = self._required is not None and self._required.is_said(self._word.lower())
+        if unit == self._tokenizer.end and self._word:
+            words, self._word = [*words, self._word.lower()], ""
+        for rule in (*self._rules, *([self._required] if self._required else [])):
+            rule.take(words)
+
+    def _piece(self, unit: int) -> tuple[str, bytes]:
+        """The characters that a unit completes, and the bytes of the one that it begins."""
+        whole = self._bytes + self._tokenizer.spelling(unit)
+        text, used = codecs.utf_8_decode(whole, "replace", False)
+        return text, whole[used:]
+
+    def _words(self, piece: str) -> tuple[list[str], str]:
+        """The words that are complete after a piece of text, and what may yet grow."""
+        text = self._word + piece
+        found = list(self._spans(text))
+        if not found or found[-1][1] < len(text):
+            return [word for _, _, word in found], ""
+        return [word for _, _, word in found[:-1]], text[found[-1][0] :]
