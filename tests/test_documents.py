@@ -48,11 +48,11 @@ def test_commands(document: str, place: Path) -> None:
         given, target = (command[:-2], command[-1]) if ">" in command else (command, None)
         done = subprocess.run(
             [sys.executable, "-m", "fabula", *given], cwd=place, env={**os.environ, **QUICK}, capture_output=True,
-            encoding="utf-8", check=False,
+            check=False,
         )  # fmt: skip
-        assert done.returncode == 0, (command, done.stderr)
+        assert done.returncode == 0, (command, done.stderr.decode())
         if target:
-            (place / target).write_text(done.stdout, encoding="utf-8")
+            (place / target).write_bytes(done.stdout)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

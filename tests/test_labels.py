@@ -79,6 +79,7 @@ def test_the_commands(model: Path, tmp_path: Path) -> None:
     assert re.search(r"\n\n<!-- fabula \{.*\} -->\n\Z", done.stdout)
     checked = command("verify", tmp_path / "story.md")
     assert (checked.returncode, checked.stdout) == (0, "true: written again, it is the same bit for bit\n")
+    assert command("verify", "-", "-q", stdin=done.stdout).returncode == 0
     checked = command("verify", "-", "--json", stdin=done.stdout.replace("general", "captain", 1))
     assert checked.returncode == 1
     assert json.loads(checked.stdout)["same"] is False

@@ -24,7 +24,7 @@ from fabula.folder import fingerprint
 from fabula.storyteller import Storyteller
 from fabula.version import __version__
 
-_LABEL = re.compile(r"\n*<!-- fabula (\{.*\}) -->\s*\Z")
+_LABEL = re.compile(r"\n\n<!-- fabula (\{.*\}) -->\s*\Z")
 _FIELDS = {"version", "model", "network", "sha256", "prompt", "story", "words", "until", "stop", "sampling", "mixture"}
 
 

@@ -54,11 +54,8 @@ def _read(path: str) -> str:
     """A labelled text as it was written; errors: TextError."""
     from fabula.errors import TextError  # noqa: PLC0415
 
-    if path == "-":
-        return sys.stdin.read()
     try:
-        with Path(path).open(encoding="utf-8", newline="") as file:
-            return file.read()
+        return (sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()).decode()  # line ends as they are
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise TextError(f"cannot read {path!r}: {reason}") from None
