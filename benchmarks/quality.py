@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from peers.units import CUTS as WAYS
-from record import DATA, fabula, timed, write
+from record import DATA, fabula, read, timed, write
 
 TEXTS = ("shakespeare", "aesop", "tales", "tinystories", "liaozhai", "wikitext2")
 SHORT = ("shakespeare", "aesop")
@@ -34,12 +34,13 @@ def main() -> None:
     parser.add_argument("--peers", action="store_true", help="the peers too, for as long")
     parser.add_argument("--short", action="store_true", help=f"20 s, and only {' and '.join(SHORT)}")
     parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--keep", action="store_true", help="what the results file says of other texts stays")
     parser.add_argument("texts", nargs="*", default=[])
     options = parser.parse_args()
     texts = options.texts or (SHORT if options.short else TEXTS if options.peers else TEXTS[:-1])
     times = ["20s"] if options.short else options.time.split(",")
     for time in times:
-        figures: dict[str, Figures] = {}
+        figures: dict[str, Figures] = read(f"quality-{time}") if options.keep else {}
         for text in texts:
             with tempfile.TemporaryDirectory() as folder:
                 figures[text] = measure(options.data / text, time, Path(folder), beside=options.peers)

@@ -10,6 +10,7 @@ import sys
 import time
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from fabula.diagnosis import diagnose
 
@@ -41,6 +42,11 @@ def median(values: list[float]) -> float:
 def _plain(argument: str) -> str:
     """An argument as anybody may read it: where this machine keeps another Python says nothing."""
     return "PYTHON" if Path(argument).name.startswith("python") else argument
+
+
+def read(question: str) -> dict[str, Any]:
+    """The figures of results/QUESTION.json."""
+    return json.loads((RESULTS / f"{question}.json").read_text(encoding="utf-8"))["figures"]
 
 
 def write(question: str, figures: object) -> None:
