@@ -32,9 +32,11 @@ fix: $(READY)
 bench: $(READY)
 	$(BIN)/python benchmarks/fable.py
 	$(BIN)/python benchmarks/first_word.py
+	$(BIN)/python benchmarks/writing.py
 	$(BIN)/python benchmarks/encodings.py
 	$(BIN)/python benchmarks/lesson.py
 	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/vocabulary.py
 	$(BIN)/python benchmarks/quality.py --peers
 
 # Beside the peers, in about five minutes.

@@ -39,7 +39,7 @@ def main() -> None:
     for number, (_, text, _) in enumerate(found):
         others = [place for place, (_, other, _) in enumerate(found) if other != text]
         misses.append(float(y[number] - x[number] @ np.linalg.lstsq(x[others], y[others], rcond=None)[0]))
-    spread = float(np.quantile(np.abs(misses), 0.8))
+    spread = float(np.quantile(np.abs(misses), 0.9))
     write(
         "forecast",
         {

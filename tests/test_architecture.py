@@ -22,7 +22,7 @@ LAYERS = [
     {"checkpoints"},
     {"assembly"},
     {"training"},
-    {"narration", "trackers", "diagnosis", "report", "comparison", "ranking", "labels"},
+    {"narration", "trackers", "diagnosis", "report", "comparison", "ranking", "labels", "ensemble", "book"},
     {"api"},
     {"article"},
     {"cli"},
@@ -34,7 +34,7 @@ WITHOUT_TORCH = {
     "errors", "version", "config", "pages", "machine", "text", "tokens", "vectors", "sampling", "clusters", "hashing",
     "forecast", "endings", "novelty", "ngram", "mixture", "fineness", "adaptation", "baseline", "engine", "footprint",
     "streams", "evaluation", "corpus", "folder", "recipe", "card", "events", "inheritance", "storyteller", "narration",
-    "report", "api", "constraints", "source", "comparison", "ranking", "labels",
+    "report", "api", "constraints", "source", "comparison", "ranking", "labels", "ensemble", "book",
     "__init__",
 }  # fmt: skip
 

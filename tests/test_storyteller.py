@@ -162,6 +162,22 @@ def test_until_the_end_of_the_sentence(story: str, words: int, text: str) -> Non
     assert scripted(BYTES, story).write(words=words, until="sentence", sampling=GREEDY).text == text
 
 
+@pytest.mark.parametrize(
+    ("story", "options", "text"),
+    [
+        ("one two. three\n\nfour", {"until": "paragraph"}, "one two. three"),
+        ("one\n\ntwo. three\n \nfour", {"until": "paragraph", "words": 2}, "one\n\ntwo. three"),
+        ("one two. three", {"until": "sentence"}, "one two."),
+        ("one two. three", {"until": "paragraph"}, "one two. three"),
+        ("one two. three\n\nfour", {"until": "story"}, "one two. three\n\nfour"),
+        ("one two. three\n\nfour", {"until": "story", "words": 1}, "one two. three\n\nfour"),
+        ("one " * 300, {"until": "story"}, "one " * 299 + "one"),
+    ],
+)
+def test_until_the_end_of_a_paragraph_or_of_the_story(story: str, options: dict[str, object], text: str) -> None:
+    assert scripted(BYTES, story).write(sampling=GREEDY, **options).text == text
+
+
 def test_a_sentence_without_end_is_left_after_a_hundred_words() -> None:
     told = scripted(CHARS, "one two " * 500).write(words=5, until="sentence", sampling=GREEDY)
     assert count_words(told.text) == 5 + BEYOND
@@ -187,14 +203,14 @@ TEXTS = st.text(st.sampled_from("ab .!”\n老。「ก\u3000é"), max_size=60) 
     cuts=st.lists(st.integers(0, 60), max_size=10),
     words=st.integers(1, 12),
     stops=st.lists(st.text(st.sampled_from("ab \n老"), min_size=1, max_size=4), max_size=3),
-    sentence=st.booleans(),
+    until=st.sampled_from([None, "sentence", "paragraph", "story"]),
 )
 @settings(max_examples=400, deadline=None)
 def test_where_a_text_ends_does_not_hang_on_its_pieces(
-    text: str, cuts: list[int], words: int, stops: list[str], sentence: bool
+    text: str, cuts: list[int], words: int, stops: list[str], until: str | None
 ) -> None:
     def told(pieces: list[str]) -> list[str]:
-        ending, shown = Ending(words, stops, sentence=sentence), []
+        ending, shown = Ending(words, stops, until=until), []
         for piece in pieces:
             shown.append(ending.feed(piece))
             if ending.over:
@@ -208,7 +224,7 @@ def test_where_a_text_ends_does_not_hang_on_its_pieces(
     assert text.startswith(whole)
     assert whole == whole.rstrip()
     assert not any(stop in whole for stop in stops)
-    if not sentence:
+    if until is None:
         assert whole == ended(text, words, stops)
 
 

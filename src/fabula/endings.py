@@ -12,6 +12,9 @@ from collections.abc import Sequence
 BEYOND = 100
 """Most words told beyond those asked for, to reach the end of a sentence."""
 
+UNTIL = {"sentence": BEYOND, "paragraph": 500, "story": 20_000}
+"""What a text may go on to, and the most words that it is given for that beyond those asked for."""
+
 LETTER, WORD = 1, 2
 """Kinds of character: part of a longer word, a word by itself; 0 is neither."""
 _OPENING = "「『（《〈【〔［｛"
@@ -21,18 +24,21 @@ _SENTENCE = re.compile(
     r"|\n\s*\n\s*$"
 )
 """A text that ends where a sentence, a paragraph or a story does."""
+_PARAGRAPH = re.compile(r"\n\s*\n\s*$")
 
 
 class Ending:
     """Where a text ends: after its words, at the end of a sentence, before a stop text. Never in white space.
 
+    `until` is one of `UNTIL`, or None to end with the last word.
+
     Words are those of `count_words`: runs between white space, and single characters in scripts without spaces.
     What may yet turn out to lie behind the end is held back, so that nothing shown has to be taken back.
     """
 
-    def __init__(self, words: int, stops: Sequence[str], *, sentence: bool) -> None:
+    def __init__(self, words: int, stops: Sequence[str], *, until: str | None) -> None:
         self.words, self.over = words, False
-        self._stops, self._sentence = stops, sentence
+        self._stops, self._until = stops, until
         self._text = ""  # what is held back, after the last characters shown
         self._shown = self._seen = 0  # how much of it was shown, and how much was looked at
         self._count, self._inside = 0, False
@@ -41,6 +47,11 @@ class Ending:
     def count(self) -> int:
         """Words that have begun."""
         return self._count
+
+    @property
+    def most(self) -> int:
+        """Words after which it ends in any case."""
+        return self.words + (UNTIL[self._until] if self._until else BEYOND)
 
     @property
     def full(self) -> bool:
@@ -89,9 +100,12 @@ class Ending:
 
     def _may_end(self, place: int) -> bool:
         """Whether the text may end before the word that begins here."""
-        if not self._sentence or self._count >= self.words + BEYOND:
+        if self._until is None or self._count >= self.words + UNTIL[self._until]:
             return True
-        return _SENTENCE.search(self._text[:place]) is not None
+        if self._until == "story":
+            return False  # its own end comes first
+        pattern = _SENTENCE if self._until == "sentence" else _PARAGRAPH
+        return pattern.search(self._text[:place]) is not None
 
 
 def ends_sentence(text: str) -> bool:

@@ -164,6 +164,22 @@ def _summary(lengths: NDArray[np.int64], places: NDArray[np.int64], words: int, 
     return Copied(tuple(runs), share, max((run.length for run in runs), default=0), long_share)
 
 
+def joined(indexes: Sequence[Index]) -> Index:
+    """The index of all their sources together."""
+    hashes = np.concatenate([index.hashes for index in indexes])
+    order = np.argsort(hashes, kind="stable")
+    ranks = np.empty(len(order), np.uint32)
+    ranks[order] = np.arange(len(order), dtype=np.uint32)
+    parts, begun = list[NDArray[np.uint32]](), 0
+    for index in indexes:
+        there = index.follows != NONE
+        own = np.full(len(index.follows), NONE, np.uint32)
+        own[there] = ranks[begun : begun + len(own)][index.follows[there]]
+        parts.append(own)
+        begun += len(own)
+    return Index(hashes[order], np.concatenate(parts)[order])
+
+
 def copied(told: Sequence[str], source: Sequence[str], prompt: int = 0) -> Copied:
     """Find what `told` has from `source`; its first `prompt` words were given and do not count in the shares.
 

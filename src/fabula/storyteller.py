@@ -12,14 +12,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import Protocol, TypedDict, Unpack
 
 import numpy as np
 
 from fabula.config import SamplingConfig, Settings
 from fabula.constraints import Banned, Constraints, CopyGuard, Required, Rule
-from fabula.endings import BEYOND, LETTER, Ending, kind_of
-from fabula.engine import Engine, Floats, State
+from fabula.endings import LETTER, UNTIL, Ending, kind_of
+from fabula.engine import Engine, Floats, Integers, State
 from fabula.errors import UsageError
 from fabula.mixture import Mixture
 from fabula.novelty import Copied, Index
@@ -42,6 +42,22 @@ UNHEARD = 100.0
 """Most nats of a unit: the network ruled it out, and a constraint made it come."""
 
 
+class Network(Protocol):
+    """What says which unit may come next; `Engine` is one."""
+
+    def initial_state(self, batch: int) -> State:
+        """The state before the first unit."""
+        ...
+
+    def read(self, ids: Integers, state: State) -> State:
+        """Take in some units: ids (B, T) -> the new state."""
+        ...
+
+    def step(self, ids: Integers, state: State) -> tuple[Floats, State]:
+        """Take in one unit each: ids (B,) -> log-probabilities of the next (B, V), and the new state."""
+        ...
+
+
 class Options(TypedDict, total=False):
     """How a story is told; all may be left out."""
 
@@ -52,7 +68,8 @@ class Options(TypedDict, total=False):
     stop: str | Sequence[str]
     """End before any of these texts."""
     until: str | None
-    """`sentence` goes on to the end of the sentence in which the last word stands, `BEYOND` words at most."""
+    """`sentence`, `paragraph` or `story`: goes on to the end of that in which the last word stands, as far as
+    `fabula.endings.UNTIL` says; without `words` that in which the first word stands."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +101,8 @@ class Storyteller:
     """A model that writes. What it tells hangs on prompt, options and the story's number, not on its neighbours.
 
     With a `mixture` an n-gram model has its say in every unit, before any of the sampling options. `index` gives the
-    runs of the training text, read when they are first needed: without it nobody knows what is copied.
+    runs of the training text, read when they are first needed: without it nobody knows what is copied. `engine` is a
+    network in place of the one that the weights make.
     """
 
     def __init__(
@@ -96,10 +114,11 @@ class Storyteller:
         threads: int | None = None,
         mixture: Mixture | None = None,
         index: Callable[[], Index | None] = lambda: None,
+        engine: Network | None = None,
     ) -> None:
         self.settings, self.tokenizer, self.mixture = settings, tokenizer, mixture
         self._read_index = index
-        self.engine = Engine(settings.model, tokenizer.size, weights, threads=threads)
+        self.engine: Network = engine or Engine(settings.model, tokenizer.size, weights, threads=threads)
 
     def stream(self, prompt: str = "", *, story: int = 0, **options: Unpack[Options]) -> Iterator[str]:
         """Write on from a prompt, piece by piece as it comes; the prompt itself is not repeated.
@@ -169,8 +188,8 @@ class Storyteller:
         stops = (stop,) if isinstance(stop, str) else tuple(stop)
         if words is not None and words < 1:
             raise UsageError(f"words must be at least 1, got {words}")
-        if until not in (None, "sentence"):
-            raise UsageError(f"until must be 'sentence' or left out, got {reprlib.repr(until)}")
+        if until is not None and until not in UNTIL:
+            raise UsageError(f"until must be one of {', '.join(UNTIL)} or left out, got {reprlib.repr(until)}")
         if not all(stops):
             raise UsageError("stop must be a text to end before, got an empty one: leave it out")
         if len(prompt) > PROMPT:
@@ -188,8 +207,8 @@ class Storyteller:
                 ids,
                 filters=filters(how),
                 rng=np.random.default_rng((how.seed, story)),
-                ending=Ending(words or WORDS, stops, sentence=until is not None),
-                exact=words is not None,
+                ending=Ending(words or (1 if until else WORDS), stops, until=until),
+                exact=words is not None and until != "story",
                 seam=seam,
                 constraints=self._constraints(how, prompt, words or WORDS),
             )
@@ -271,7 +290,7 @@ class _Tale:
         self._history = list(prompt)
         self._first = 0  # place in the history where the present story begins
         self._exact, self._seam = exact, seam
-        self._budget = PATIENCE * (ending.words + BEYOND)
+        self._budget = PATIENCE * ending.most
         self._decoder = Decoder(tokenizer)
         for token in prompt[-1:]:  # which ends a character, and sets what follows apart from a story's beginning
             self._decoder.feed(token)

@@ -29,7 +29,9 @@ Write a story with a model, word by word as you watch.
     fabula write fable-model -p "mouse mouse mouse" --temperature 0
     fabula write tales-model -n 3 --until sentence --json
     fabula write tales-model --max-copy 8 --ban wolf --require snow
-    fabula write tales-model -p "The fox" --best-of 50""",
+    fabula write tales-model -p "The fox" --best-of 50
+    fabula write tales-model:0.7 fables-model:0.3 --words 300
+    fabula write tales-model --book 50000""",
     "novelty": """\
 Show what a story has copied, from where, and how that compares with what people copy.
 

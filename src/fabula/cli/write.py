@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,6 +19,7 @@ from fabula.errors import UsageError
 from fabula.novelty import LONG, SHORTEST, Copied
 
 if TYPE_CHECKING:
+    from fabula.ensemble import Voice
     from fabula.storyteller import Storyteller
 
 MANY = 10_000
@@ -25,9 +27,7 @@ MANY = 10_000
 
 
 def write(
-    folder: Path,
-    /,
-    *,
+    *folders: str,
     prompt: Annotated[str, Parameter(name=["--prompt", "-p"], allow_leading_hyphen=True)] = "",
     words: Annotated[int | None, Parameter(name=["--words", "-w"])] = None,
     number: Annotated[int, Parameter(name=["--number", "-n"])] = 1,
@@ -48,6 +48,8 @@ def write(
     mixture: Annotated[bool, Parameter(negative="")] = False,
     best_of: int | None = None,
     label: Annotated[bool, Parameter(negative="")] = False,
+    book: int | None = None,
+    out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
     set_: Set = (),
     json: Json = False,
     quiet: Quiet = False,
@@ -57,8 +59,8 @@ def write(
 
     Parameters
     ----------
-    folder
-        The model folder that `fabula train` made.
+    folders
+        The model folder that `fabula train` made; several write together, each with its weight: A:0.7 B:0.3.
     prompt
         What the story begins with: any length, any language; - reads it from stdin.
     words
@@ -90,43 +92,48 @@ def write(
     stop
         End before this text; may be given again.
     until
-        sentence: go on to the end of the sentence after the last word.
+        sentence, paragraph or story: go on to its end after the last word.
     mixture
         Let an n-gram model have its say too, fitted again to the text that the model learned from.
     best_of
         Write so many stories, show the best, and say why.
     label
         Say after each story where it is from; fabula verify proves it.
+    book
+        Write a book of so many words, in chapters, as EPUB and HTML.
+    out
+        Name of the book's files; MODEL-book when not given.
     """
-    from fabula.storyteller import load  # noqa: PLC0415
-
     if number < 1:
         raise UsageError(f"--number must be at least 1, got {number}")
     if best_of is not None and not 2 <= best_of <= MANY:
         raise UsageError(f"--best-of must be between 2 and {MANY:,}, got {best_of}")
     if best_of is not None and number > 1:
         raise UsageError("--best-of shows one story, the best: leave --number out")
+    if book is None and out is not None:
+        raise UsageError("-o names the files of a --book; a story goes to stdout")
     flags = {
         "temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p,
         "repetition_penalty": repetition_penalty, "no_repeat": no_repeat, "dry": dry, "ban": ban or None,
         "ban_letters": ban_letters, "require": require or None, "max_copy": max_copy, "seed": seed,
     }  # fmt: skip
-    mixed = None
-    if mixture:
-        from fabula.baseline import fit_again  # noqa: PLC0415
-
-        with waiting("fitting the n-gram model again ...", quiet=quiet):
-            mixed = fit_again(folder)
-    teller = load(folder, mixture=mixed)
+    teller, together = _teller(folders, mixture=mixture, label=label, quiet=quiet)
     sampling = resolve({"sampling": teller.settings.sampling.__dict__}, layered({"sampling": flags}, set_)).sampling
     beginning = sys.stdin.read() if prompt == STDIN else prompt
     options = {"words": words, "sampling": sampling, "stop": stop, "until": until}
-    told = partial(_labelled, folder, beginning, options=options, mixture=mixture) if label else _bare
+    if book is not None:
+        from fabula.cli.binding import bind  # noqa: PLC0415
+
+        return bind(teller, book, beginning, sampling, model=folders[0], out=out, json=json, quiet=quiet)
+    told = partial(_labelled, folders[0], beginning, options=options, mixture=mixture) if label else _bare
     if best_of is not None:
         return _best(teller, best_of, beginning, options, told, json=json, quiet=quiet)
+    names = [str(voice.folder) for voice in together]
     if json:
         stories = [
-            telling.to_json() | ({"label": told(telling.text, story).strip()} if label else {})
+            telling.to_json()
+            | ({"label": told(telling.text, story).strip()} if label else {})
+            | ({"voices": _voices(teller, names, telling.text, beginning)} if together else {})
             for story, telling in enumerate(teller.write_many(number, beginning, **options))
         ]
         print_json(stories[0] if number == 1 else {"stories": stories})
@@ -137,10 +144,61 @@ def write(
         text = _show(beginning, teller.stream(beginning, story=story, **options))
         sys.stdout.write(told(text, story) + "\n")
         sys.stdout.flush()
-        found = None if quiet else teller.copied(text, beginning)
-        if found:
+        if quiet:
+            continue
+        if together:
+            sys.stderr.write("".join(f"{visible(line)}\n" for line in _turns(teller, names, text, beginning)))
+        if found := teller.copied(text, beginning):
             sys.stderr.write(f"{copies(found)}\n")
     return 0
+
+
+def _teller(
+    folders: tuple[str, ...], *, mixture: bool, label: bool, quiet: bool
+) -> tuple[Storyteller, Sequence[Voice]]:
+    """The storyteller of a folder or of several, and these with their weights where there are several."""
+    if not folders:
+        raise UsageError("expected a model folder: fabula write tales-model")
+    if len(folders) > 1:
+        from fabula.ensemble import load as load_all  # noqa: PLC0415
+        from fabula.ensemble import parse  # noqa: PLC0415
+
+        if mixture or label:
+            raise UsageError(f"--{'mixture' if mixture else 'label'} needs one model, got {len(folders)}")
+        voices = parse(folders)
+        return load_all(voices), voices
+    from fabula.storyteller import load  # noqa: PLC0415
+
+    mixed = None
+    if mixture:
+        from fabula.baseline import fit_again  # noqa: PLC0415
+
+        with waiting("fitting the n-gram model again ...", quiet=quiet):
+            mixed = fit_again(folders[0])
+    return load(folders[0], mixture=mixed), ()
+
+
+def _voices(teller: Storyteller, names: Sequence[str], text: str, beginning: str) -> list[dict[str, Any]]:
+    """Which model said each word, for programs."""
+    from fabula.ensemble import spoken  # noqa: PLC0415
+
+    return [
+        {"word": one.word, "shares": {name: round(share, 4) for name, share in zip(names, one.shares, strict=True)}}
+        for one in spoken(teller, text, beginning)
+    ]
+
+
+def _turns(teller: Storyteller, names: Sequence[str], text: str, beginning: str) -> Iterable[str]:
+    """Which model said each word, for people: a line for each turn, and how much each said at the end."""
+    from fabula.ensemble import spoken  # noqa: PLC0415
+
+    words = spoken(teller, text, beginning)
+    likeliest = [max(range(len(names)), key=one.shares.__getitem__) for one in words]
+    for voice, turn in itertools.groupby(zip(likeliest, words, strict=True), key=lambda pair: pair[0]):
+        yield f"[{names[voice]}] {' '.join(''.join(one.word for _, one in turn).split())}"
+    if words:
+        totals = [sum(one.shares[voice] for one in words) / len(words) for voice in range(len(names))]
+        yield "spoke: " + ", ".join(f"{name} {total:.0%}" for name, total in zip(names, totals, strict=True))
 
 
 def _best(
@@ -175,7 +233,7 @@ def _bare(text: str, story: int) -> str:  # noqa: ARG001
     return ""
 
 
-def _labelled(folder: Path, beginning: str, text: str, story: int, *, options: Mapping[str, Any], mixture: bool) -> str:
+def _labelled(folder: str, beginning: str, text: str, story: int, *, options: Mapping[str, Any], mixture: bool) -> str:
     from fabula.labels import label  # noqa: PLC0415
 
     return label(folder, beginning, text, story, options, mixture=mixture)

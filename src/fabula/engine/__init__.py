@@ -1,6 +1,6 @@
 """The network without torch: weights -> ONNX graph -> log-probabilities, state in and out; knows no text, no files."""
 
-from fabula.engine.network import Engine, Floats, State
+from fabula.engine.network import Engine, Floats, Integers, State
 from fabula.engine.weights import check_weights, expected_shapes
 
-__all__ = ["Engine", "Floats", "State", "check_weights", "expected_shapes"]
+__all__ = ["Engine", "Floats", "Integers", "State", "check_weights", "expected_shapes"]

@@ -3,7 +3,9 @@
 from fabula.text.advice import recommend_unit
 from fabula.text.autopsy import Autopsy, inspect_library
 from fabula.text.counting import count_words, word_spans, words_of
+from fabula.text.languages import guess_language
 from fabula.text.library import Library, read_library
+from fabula.text.scripts import script_shares
 from fabula.text.splitting import Split, split
 from fabula.text.stories import Story
 
@@ -13,9 +15,11 @@ __all__ = [
     "Split",
     "Story",
     "count_words",
+    "guess_language",
     "inspect_library",
     "read_library",
     "recommend_unit",
+    "script_shares",
     "split",
     "word_spans",
     "words_of",
