@@ -134,6 +134,6 @@ def test_the_command(model: Path, tmp_path: Path) -> None:
     said = json.loads(command(model, "--book", "300", "--json", "-q").stdout)
     assert said["epub"] == "tales-book.epub"
     assert said["chapters"][0]["copied_4"] is not None
-    for wrong in (["--book", "5"], ["-o", "x"]):
+    for wrong in (["--book", "5"], ["-o", "x"], ["--book", "300", "--words", "9"], ["--book", "300", "--label"]):
         done = command(model, *wrong)
         assert (done.returncode, done.stderr.count("\n")) == (2, 1)

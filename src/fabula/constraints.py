@@ -66,11 +66,9 @@ class Banned(Rule):
 
 
 class CopyGuard(Rule):
-    """No run of more than `most` words that the source has too."""
+    """No run of more than `most` words, three at least, that the source has too."""
 
     def __init__(self, index: Index, most: int) -> None:
-        if most < SHORTEST - 1:
-            raise UsageError(f"max_copy must be at least {SHORTEST - 1}, got {most}: fewer words meet by chance")
         self._index, self._most = index, most
         self._last = np.zeros(0, np.uint64)  # hashes of the last words, one less than a run has
         self._trail = Trail()

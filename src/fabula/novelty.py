@@ -94,14 +94,10 @@ class Index:
             starts.append(np.arange(begun, begun + len(runs)))
             begun += len(story)
         hashes, places = np.concatenate(parts), np.concatenate(starts)
-        order = np.argsort(hashes, kind="stable")  # equal runs in the order of the source
-        ranks = np.empty(len(order), np.uint32)
-        ranks[order] = np.arange(len(order), dtype=np.uint32)
-        follows = np.full(len(order), NONE, np.uint32)
-        together = np.flatnonzero(np.diff(places) == 1)  # with a run after them in the same story
-        last = np.cumsum([len(part) for part in parts])[:-1] - 1
-        together = np.setdiff1d(together, last)
-        follows[ranks[together]] = ranks[together + 1]
+        after = np.arange(1, len(hashes) + 1)
+        ends = np.cumsum([len(part) for part in parts])
+        after[ends[ends > 0] - 1] = -1  # the last run of a story
+        order, follows = _sorted(hashes, after)
         return cls(hashes[order], follows, places[order])
 
     @property
@@ -167,17 +163,27 @@ def _summary(lengths: NDArray[np.int64], places: NDArray[np.int64], words: int, 
 def joined(indexes: Sequence[Index]) -> Index:
     """The index of all their sources together."""
     hashes = np.concatenate([index.hashes for index in indexes])
+    begins = np.cumsum([0, *(len(index.hashes) for index in indexes)])
+    after = [
+        np.where(index.follows == NONE, -1, index.follows.astype(np.int64) + begun)
+        for index, begun in zip(indexes, begins, strict=False)
+    ]
+    order, follows = _sorted(hashes, np.concatenate(after))
+    return Index(hashes[order], follows)
+
+
+def _sorted(hashes: Hashes, after: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
+    """The order of runs by their hashes, equal ones as they came, and in that order which follows each.
+
+    `after` (N,) says which follows each as they came, -1 for none.
+    """
     order = np.argsort(hashes, kind="stable")
     ranks = np.empty(len(order), np.uint32)
     ranks[order] = np.arange(len(order), dtype=np.uint32)
-    parts, begun = list[NDArray[np.uint32]](), 0
-    for index in indexes:
-        there = index.follows != NONE
-        own = np.full(len(index.follows), NONE, np.uint32)
-        own[there] = ranks[begun : begun + len(own)][index.follows[there]]
-        parts.append(own)
-        begun += len(own)
-    return Index(hashes[order], np.concatenate(parts)[order])
+    follows = np.full(len(order), NONE, np.uint32)
+    there = after >= 0
+    follows[ranks[there]] = ranks[after[there]]
+    return order, follows
 
 
 def copied(told: Sequence[str], source: Sequence[str], prompt: int = 0) -> Copied:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
 from fabula.errors import UsageError
+
+_COMMENT = re.compile(r"^ *// .*\n", re.MULTILINE)
+"""A line of a script that is for us, not for the reader's browser."""
 
 LANGUAGES = ("en", "zh")
 """What every page speaks; a button on it switches."""
@@ -36,7 +40,8 @@ def fill(room: str, language: str, data: Mapping[str, Any], digits: int = 5) -> 
 def _template(room: str) -> str:
     """A room's page with the look and the script that all pages share in its slots `{{style}}` and `{{script}}`."""
     style, script = (_text("fabula", name) for name in ("pages.css", "pages.js"))
-    return _text(room, "page.html").replace("{{style}}\n", style, 1).replace("{{script}}\n", script, 1)
+    whole = _text(room, "page.html").replace("{{style}}\n", style, 1).replace("{{script}}\n", script, 1)
+    return _COMMENT.sub("", whole)
 
 
 def _text(room: str, name: str) -> str:

@@ -32,8 +32,7 @@ def bind(
     from fabula.book import to_epub, to_html, write_book  # noqa: PLC0415
     from fabula.folder import publish  # noqa: PLC0415
 
-    name = Path(model).resolve().name
-    base = out or Path(f"{name}-book")
+    base = out or Path(f"{model}-book")
     base = base.with_suffix("") if base.suffix in {".epub", ".html"} else base
     targets = [base.with_name(f"{base.name}.{kind}") for kind in ("epub", "html")]
     if there := next((target for target in targets if target.exists()), None):
@@ -49,7 +48,7 @@ def bind(
         sys.stderr.write(f"chapter {number} of {count}: {chapter.words:,} words{copied}{more}\n")
 
     title = base.name.replace("-", " ").replace("_", " ").strip().capitalize() or "A book"
-    book = write_book(teller, words, beginning, title=title, model=name, sampling=sampling, tell=tell)
+    book = write_book(teller, words, beginning, title=title, model=model, sampling=sampling, tell=tell)
     try:
         for target, data in zip(targets, (to_epub(book), to_html(book).encode()), strict=True):
             publish(target, data)

@@ -104,14 +104,7 @@ def write(
     out
         Name of the book's files; MODEL-book when not given.
     """
-    if number < 1:
-        raise UsageError(f"--number must be at least 1, got {number}")
-    if best_of is not None and not 2 <= best_of <= MANY:
-        raise UsageError(f"--best-of must be between 2 and {MANY:,}, got {best_of}")
-    if best_of is not None and number > 1:
-        raise UsageError("--best-of shows one story, the best: leave --number out")
-    if book is None and out is not None:
-        raise UsageError("-o names the files of a --book; a story goes to stdout")
+    _check(number, best_of, book, out, shaped=bool(words or label or stop or until))
     flags = {
         "temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p,
         "repetition_penalty": repetition_penalty, "no_repeat": no_repeat, "dry": dry, "ban": ban or None,
@@ -124,7 +117,8 @@ def write(
     if book is not None:
         from fabula.cli.binding import bind  # noqa: PLC0415
 
-        return bind(teller, book, beginning, sampling, model=folders[0], out=out, json=json, quiet=quiet)
+        model = "-".join(voice.folder.resolve().name for voice in together) or Path(folders[0]).resolve().name
+        return bind(teller, book, beginning, sampling, model=model, out=out, json=json, quiet=quiet)
     told = partial(_labelled, folders[0], beginning, options=options, mixture=mixture) if label else _bare
     if best_of is not None:
         return _best(teller, best_of, beginning, options, told, json=json, quiet=quiet)
@@ -151,6 +145,20 @@ def write(
         if found := teller.copied(text, beginning):
             sys.stderr.write(f"{copies(found)}\n")
     return 0
+
+
+def _check(number: int, best_of: int | None, book: int | None, out: Path | None, *, shaped: bool) -> None:
+    """Errors: UsageError for what does not go together; `shaped` is a story whose length or label was asked for."""
+    if number < 1:
+        raise UsageError(f"--number must be at least 1, got {number}")
+    if best_of is not None and not 2 <= best_of <= MANY:
+        raise UsageError(f"--best-of must be between 2 and {MANY:,}, got {best_of}")
+    if best_of is not None and number > 1:
+        raise UsageError("--best-of shows one story, the best: leave --number out")
+    if book is not None and (shaped or number > 1 or best_of):
+        raise UsageError("--book goes with none of --words, --number, --best-of, --label, --stop and --until")
+    if book is None and out is not None:
+        raise UsageError("-o names the files of a --book; a story goes to stdout")
 
 
 def _teller(
