@@ -6,6 +6,8 @@ import gc
 import subprocess
 import sys
 import weakref
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,9 +17,12 @@ from numpy.typing import NDArray
 
 from fabula import clusters, machine
 from fabula.config import ModelConfig
-from fabula.engine import Engine, check_weights, expected_shapes, graph
+from fabula.engine import Engine, check_weights, expected_shapes
 from fabula.engine import network as network_room
+from fabula.engine.graph import STEPS, WEIGHT_STEPS
+from fabula.engine.plan import build
 from fabula.errors import FolderError
+from fabula.sampling import choose, temperature
 
 V, E, H = 23, 5, 8
 Weights = dict[str, NDArray[np.float32]]
@@ -50,10 +55,21 @@ def network(
 
 
 class Reference:
-    """The equations in float64, one step at a time, with no thought of speed."""
+    """The equations in float64, one step at a time, with no thought of speed; `int8` rounds what goes into products."""
 
-    def __init__(self, config: ModelConfig, weights: Weights) -> None:
-        self.config, self.w = config, {name: array.astype(np.float64) for name, array in weights.items()}
+    def __init__(self, config: ModelConfig, weights: Weights, *, int8: bool = False) -> None:
+        self.config, self.int8 = config, int8
+        self.w = {name: array.astype(np.float64) for name, array in weights.items()}
+
+    def times(self, x: NDArray[np.float64], weight: NDArray[np.float64], *, bounded: bool) -> NDArray[np.float64]:
+        """x (B, I) times a weight (O, I): in whole steps of each row and of each output, where they are asked for."""
+        if not self.int8:
+            return x @ weight.T
+        x, weight = x.astype(np.float32), weight.astype(np.float32)
+        row = np.float32(1 / 127) if bounded else np.abs(x).max(axis=1, keepdims=True) * np.float32(1 / 127)
+        column = np.abs(weight).max(axis=1) / np.float32(63)
+        whole = np.rint(x / row).astype(np.int64) @ np.rint(weight / column[:, None]).astype(np.int64).T
+        return whole * np.float64(row) * column
 
     def step(self, ids: NDArray[np.int64], state: list[NDArray[np.float64]]) -> tuple[NDArray[np.float64], list]:
         x, new, heard = self.w["embedding.weight"][ids], [], []
@@ -76,14 +92,16 @@ class Reference:
         return self.w["ngrams.weight"][keys % BUCKETS]
 
     def head(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
-        wide = x @ self.w["head.projection.weight"].T if "head.projection.weight" in self.w else x
+        wide, bounded = x, not self.config.buckets
+        if "head.projection.weight" in self.w:
+            wide, bounded = self.times(x, self.w["head.projection.weight"], bounded=bounded), False
         if self.config.head != "adaptive":
             output = self.w["head.weight" if self.config.head == "full" else "embedding.weight"]
-            return log_softmax(wide @ output.T + self.w["head.bias"])
+            return log_softmax(self.times(wide, output, bounded=bounded) + self.w["head.bias"])
         places = self.w["head.places"].astype(int)
         known, found = clusters.shortlist(len(places)), np.empty((len(x), len(places)))
         rows = np.concatenate([self.w["embedding.weight"][np.argsort(places)[:known]], self.w["head.clusters"]])
-        first = log_softmax(wide @ rows.T + self.w["head.bias"])
+        first = log_softmax(self.times(wide, rows, bounded=bounded) + self.w["head.bias"])
         for number, place in enumerate(places):
             if place < known:
                 found[:, number] = first[:, place]
@@ -91,15 +109,17 @@ class Reference:
             projection, weight, bias = (
                 self.w[f"head.tails.{tail}.{name}"] for name in ("projection", "weight", "bias")
             )
-            inside = log_softmax(x @ projection.T @ weight.T + bias) + first[:, [known + tail]]
+            narrow = self.times(x, projection, bounded=not self.config.buckets)
+            inside = log_softmax(self.times(narrow, weight, bounded=False) + bias) + first[:, [known + tail]]
             for number, place in enumerate(places):
                 if part.start <= place < part.end:
                     found[:, number] = inside[:, place - part.start]
         return found
 
     def cell(self, layer: int, x: NDArray[np.float64], state: list[NDArray[np.float64]]) -> tuple:
-        sums_x = x @ self.w[f"cells.{layer}.weight_ih"].T + self.w[f"cells.{layer}.bias_ih"]
-        sums_h = state[0] @ self.w[f"cells.{layer}.weight_hh"].T + self.w[f"cells.{layer}.bias_hh"]
+        sums_x = self.times(x, self.w[f"cells.{layer}.weight_ih"], bounded=layer > 0)
+        sums_h = self.times(state[0], self.w[f"cells.{layer}.weight_hh"], bounded=True)
+        sums_x, sums_h = sums_x + self.w[f"cells.{layer}.bias_ih"], sums_h + self.w[f"cells.{layer}.bias_hh"]
         if self.config.cell == "lstm":
             i, f, g, o = np.split(sums_x + sums_h, 4, axis=1)
             c = sigmoid(f) * state[1] + sigmoid(i) * np.tanh(g)
@@ -136,9 +156,76 @@ def test_agrees_with_the_equations(cell: str, layers: int, head: str, embedding:
 
 
 @pytest.mark.parametrize(("cell", "layers", "head", "embedding", "ngrams"), SHAPES)
-def test_sequence_is_the_same_bits_as_steps(cell: str, layers: int, head: str, embedding: int, ngrams: int) -> None:
+def test_agrees_with_the_equations_in_whole_numbers(
+    cell: str, layers: int, head: str, embedding: int, ngrams: int
+) -> None:
     config, weights = network(cell, layers, head, embedding, ngrams=ngrams)
-    engine = Engine(config, V, weights)
+    engine, reference = Engine(config, V, weights, int8=True), Reference(config, weights, int8=True)
+    state, apart = engine.initial_state(3), []
+    for ids in np.random.default_rng(1).integers(0, V, (30, 3)):
+        expected, wanted = reference.step(ids, [memory.astype(np.float64) for memory in state])
+        found, state = engine.step(ids, state)
+        apart += [np.abs(found - expected), *(np.abs(a - b) for a, b in zip(state, wanted, strict=True))]
+    # A number on the edge between two steps may fall to either side; all others are the same.
+    whole = np.concatenate([numbers.ravel() for numbers in apart])
+    assert (whole < 1e-5).mean() > 0.97
+    assert whole.max() < 0.1
+
+
+def test_whole_numbers_are_exact_at_their_ends() -> None:
+    # Processors without instructions for it add two products in 16 bits, where larger ones would be cut off.
+    assert 2 * (2 * STEPS + 1) * WEIGHT_STEPS < 1 << 15
+    rng = np.random.default_rng(0)
+    weight = rng.choice(np.array([-1, 1], np.float32), (50, 256))
+    config = ModelConfig(layers=1, hidden=256, embedding=2, head="full", dropout=0.0)
+    weights = {name: np.zeros(shape, np.float32) for name, shape in expected_shapes(config, 50).items()}
+    weights |= {"head.weight": weight}
+    for sign in (-1, 1):  # gates that are wide open: h is 1 or -1 everywhere
+        weights["cells.0.bias_ih"] = np.repeat(np.array([99, 99, 99 * sign, 99], np.float32), 256)
+        engine = Engine(config, 50, weights, int8=True)
+        state = (np.zeros((1, 256), np.float32), np.full((1, 256), 99 * sign, np.float32))
+        found, _ = engine.step(np.array([0]), state)
+        expected = log_softmax(sign * weight.sum(axis=1, dtype=np.float64)[None])
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+@pytest.mark.parametrize("warmth", [0.0, 1.0])
+def test_units_chosen_are_those_of_torch_and_of_the_equations(cell: str, warmth: float) -> None:
+    torch = pytest.importorskip("torch")
+    model_room = pytest.importorskip("fabula.model")
+    config, weights = network(cell, 2, "tied")
+    model = model_room.LanguageModel(config, V, torch.Generator())
+    model.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
+
+    def tell(step: Callable[[NDArray[np.int64], Any], tuple[Any, Any]], state: object) -> list[int]:
+        told, rng = [3], np.random.default_rng(2)
+        for _ in range(300):
+            scores, state = step(np.array(told[-1:]), state)
+            told.append(choose(scores[0].astype(np.float64), told, [temperature(warmth)], rng))
+        return told
+
+    def by_torch(ids: NDArray[np.int64], state: object) -> tuple[NDArray[np.float32], object]:
+        with torch.inference_mode():
+            hidden, _, state = model(torch.from_numpy(ids)[:, None], state)
+            every = torch.arange(V)[None]  # what each unit would have cost
+            return -model.judge(hidden.expand(1, V, -1), every)[0].numpy(), state
+
+    engine, reference = Engine(config, V, weights), Reference(config, weights)
+    zeros = engine.initial_state(1)
+    told = tell(engine.step, zeros)
+    assert told == tell(reference.step, [memory.astype(np.float64) for memory in zeros])
+    assert told == tell(by_torch, model.initial_state(1))
+    assert len(set(told)) > 2
+
+
+@pytest.mark.parametrize("int8", [False, True])
+@pytest.mark.parametrize(("cell", "layers", "head", "embedding", "ngrams"), SHAPES)
+def test_sequence_is_the_same_bits_as_steps(
+    cell: str, layers: int, head: str, embedding: int, ngrams: int, int8: bool
+) -> None:
+    config, weights = network(cell, layers, head, embedding, ngrams=ngrams)
+    engine = Engine(config, V, weights, int8=int8)
     ids, targets = np.random.default_rng(2).integers(0, V, (2, 3, 20))
     nats, hits, final = engine.score(ids, targets, engine.initial_state(3))
     state = engine.initial_state(3)
@@ -153,10 +240,11 @@ def test_sequence_is_the_same_bits_as_steps(cell: str, layers: int, head: str, e
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 @pytest.mark.parametrize("head", ["full", "adaptive"])
 @pytest.mark.parametrize("threads", [1, 2])
-def test_neighbours_change_no_bit(cell: str, head: str, threads: int) -> None:
+@pytest.mark.parametrize("int8", [False, True])
+def test_neighbours_change_no_bit(cell: str, head: str, threads: int, int8: bool) -> None:
     # Wide enough that the matrix products are cut into blocks and shared among threads.
     config, weights = network(cell, 2, head, hidden=160, embedding=96, vocabulary=1500)
-    engine = Engine(config, 1500, weights, threads=threads)
+    engine = Engine(config, 1500, weights, threads=threads, int8=int8)
     rng = np.random.default_rng(3)
     ids = rng.integers(0, 1500, (64, 3))
     state = tuple(rng.normal(0, 0.5, (64, 160)).astype(np.float32) for _ in engine.initial_state(64))
@@ -229,7 +317,7 @@ def test_threads_are_as_many_as_there_is_work_for(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(machine, "cores", lambda: 6)
     for hidden, threads in ((8, 1), (256, 2), (512, 5), (1024, 6)):  # 4 H (H + E) weights, about
         config, weights = network(hidden=hidden, embedding=8)
-        assert graph.build(config, V, weights).threads() == threads
+        assert build(config, V, weights).threads() == threads
 
 
 def test_probabilities_add_up_to_one_and_nothing_is_no_step() -> None:
@@ -277,6 +365,28 @@ def test_weights_live_as_long_as_their_engine() -> None:
     assert (engine.step(np.array([3]), engine.initial_state(1))[0] == wanted).all()
     assert alive() is not None
     assert rubbish
+
+
+def test_ten_thousand_moments_are_the_same_bits_alone_and_beside_others() -> None:
+    config, weights = network("lstm", 1, "tied", hidden=40, embedding=24, vocabulary=300, ngrams=2)
+    ids = np.random.default_rng(9).integers(0, 300, (64, 80))
+    for int8 in (False, True):
+        engine = Engine(config, 300, weights, int8=int8)
+
+        def tell(rows: slice, engine: Engine = engine) -> NDArray[np.float32]:
+            state, found = engine.initial_state(len(ids[rows])), []
+            for unit in ids[rows].T:
+                scores, state = engine.step(unit, state)
+                found.append(scores)
+            return np.stack(found, axis=1)  # (B, T, V)
+
+        alone = np.concatenate([tell(slice(n, n + 1)) for n in range(64)])
+        same = sum(
+            int((alone[rows] == tell(rows)).all(axis=2).sum())
+            for size in (2, 7, 64)
+            for rows in (slice(start, start + size) for start in range(0, 64 - size % 2, size))
+        )
+        assert same >= 10_000
 
 
 def test_agrees_with_torch() -> None:

@@ -7,14 +7,19 @@ Rows never mix in the graph, so a story's numbers are the same bits alone and be
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fabula.config import ModelConfig
-from fabula.engine.graph import KINDS, Floats, Weights, build
+from fabula.engine.graph import Floats, Graph, Weights
+from fabula.engine.layers import KINDS
+from fabula.engine.plan import build
 from fabula.engine.weights import check_values, check_weights
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 Integers = NDArray[np.integer[Any]]
 State = tuple[Floats, ...]
@@ -30,11 +35,14 @@ _NUMBERS = 1 << 23
 class Engine:
     """A network that runs on onnxruntime, on the CPU; made in milliseconds, and of any size.
 
-    `weights` are arrays by torch's names, shapes and gate orders; they are kept, not changed.
+    `weights` are arrays by torch's names, shapes and gate orders; they are kept, not changed. `int8` computes in whole
+    numbers: several times faster where the network is large, a little less exact, and as independent of neighbours.
     Errors: FolderError for weights that do not fit the settings or are not finite.
     """
 
-    def __init__(self, config: ModelConfig, vocabulary: int, weights: Weights, *, threads: int | None = None) -> None:
+    def __init__(
+        self, config: ModelConfig, vocabulary: int, weights: Weights, *, threads: int | None = None, int8: bool = False
+    ) -> None:
         check_weights(config, vocabulary, {name: (str(array.dtype), array.shape) for name, array in weights.items()})
         check_values(weights)
         kind = KINDS[config.cell]
@@ -44,8 +52,26 @@ class Engine:
         self._before = (config.ngrams or 2) - 1 if config.buckets else 0
         self._memories += ["before"] if self._before else []
         self._news = [f"{name}.new" for name in self._memories]
-        self._graph = build(config, vocabulary, weights)  # kept, for the session reads the weights where they lie
-        self._session = self._graph.session(threads or self._graph.threads())
+        self._config, self._weights, self._int8, self._threads = config, weights, int8, threads
+        self._sessions: dict[bool, InferenceSession] = {}
+        self._graphs: list[Graph] = []  # kept, for the sessions read the weights where they lie
+        self._open(single=self._parted)
+
+    @property
+    def _parted(self) -> bool:
+        """Whether a single moment has a graph of its own: a loop around it would take longer than many a layer."""
+        return self._int8 or KINDS[self._config.cell].loops
+
+    def _open(self, *, single: bool) -> InferenceSession:
+        """The session for single moments, or the one for any number of them."""
+        if single not in self._sessions:
+            ready = self._graphs[0].weights if self._graphs else {}
+            graph = build(
+                self._config, self._vocabulary, self._weights, int8=self._int8, single=single, ready=ready
+            )  # fmt: skip
+            self._sessions[single] = graph.session(self._threads or graph.threads())
+            self._graphs.append(graph)
+        return self._sessions[single]
 
     def initial_state(self, batch: int) -> State:
         """The state before the first unit: zeros, and an end mark for each unit that an n-gram looks back to."""
@@ -90,10 +116,12 @@ class Engine:
 
     def _run(self, ids: Integers, state: State, judged: int, wanted: str = "log_probabilities") -> tuple[Floats, State]:
         """ids (B, T) -> log-probabilities (K*B, V) of the last `judged` moments, time-first, and the new state."""
+        single = self._parted and ids.shape[1] == judged == 1
         feed: dict[str, NDArray[Any]] = {"ids": np.ascontiguousarray(ids.T, np.int64)}  # (T, B)
-        feed["from"] = np.array([ids.shape[1] - judged], np.int64)
+        if not single:
+            feed["from"] = np.array([ids.shape[1] - judged], np.int64)
         feed |= {name: array[None] for name, array in zip(self._memories, state, strict=True)}  # (B, H) -> (1, B, H)
-        found, *news = cast("list[Floats]", self._session.run([wanted, *self._news], feed))
+        found, *news = cast("list[Floats]", self._open(single=single).run([wanted, *self._news], feed))
         return found, tuple(new[0] for new in news)  # (1, B, H) -> (B, H)
 
 

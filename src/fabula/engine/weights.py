@@ -9,7 +9,8 @@ import numpy as np
 
 from fabula import clusters
 from fabula.config import ModelConfig
-from fabula.engine.graph import KINDS, Weights
+from fabula.engine.graph import Weights
+from fabula.engine.layers import KINDS
 from fabula.errors import FolderError
 
 Found = Mapping[str, tuple[str, Sequence[int]]]
