@@ -15,7 +15,7 @@ LAYERS = [
     {"text", "tokens", "vectors", "sampling", "novelty", "ngram", "clusters", "hashing", "forecast"},
     {"endings", "engine", "streams", "cells", "heads", "optimizers", "precision", "lesson"},
     {"evaluation", "model", "mixture", "footprint", "processor", "fineness", "constraints"},
-    {"adaptation", "corpus", "folder", "recipe", "card"},
+    {"adaptation", "corpus", "folder", "recipe", "card", "rounding"},
     {"outcome", "events", "pretrained", "inheritance", "storyteller", "baseline", "source", "dynamic"},
     {"tuning"},
     {"run"},
@@ -34,7 +34,7 @@ WITHOUT_TORCH = {
     "errors", "version", "config", "pages", "machine", "text", "tokens", "vectors", "sampling", "clusters", "hashing",
     "forecast", "endings", "novelty", "ngram", "mixture", "fineness", "adaptation", "baseline", "engine", "footprint",
     "streams", "evaluation", "corpus", "folder", "recipe", "card", "events", "inheritance", "storyteller", "narration",
-    "report", "api", "constraints", "source", "comparison", "ranking", "labels", "ensemble", "book",
+    "report", "api", "constraints", "source", "comparison", "ranking", "labels", "ensemble", "book", "rounding",
     "__init__",
 }  # fmt: skip
 

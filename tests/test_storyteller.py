@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from fabula import folder
 from fabula.config import SamplingConfig, Settings, resolve
-from fabula.endings import BEYOND, Ending
+from fabula.endings import AROUND, BEYOND, Ending, ends_sentence
 from fabula.engine import Engine, expected_shapes
 from fabula.errors import FolderError, TextError, UnknownSymbolError, UsageError
 from fabula.mixture import Mixture
@@ -102,7 +102,7 @@ def test_or_up_to_200_words() -> None:
     [(1, "one"), (3, "one two three"), (4, "one two three\n\none"), (7, "one two three\n\none two three\n\none")],
 )
 def test_words_asked_for_are_told_exactly_with_new_stories_if_need_be(words: int, text: str) -> None:
-    assert scripted(CHARS, "one two three").write(words=words, sampling=GREEDY).text == text
+    assert scripted(CHARS, "one two three").write(words=words, until="word", sampling=GREEDY).text == text
 
 
 def test_characters_are_words_where_words_have_no_spaces() -> None:
@@ -119,12 +119,12 @@ def test_characters_are_words_where_words_have_no_spaces() -> None:
         ],
         1,
     ):
-        assert teller.write(words=words, sampling=GREEDY).text == text
+        assert teller.write(words=words, until="word", sampling=GREEDY).text == text
 
 
 def test_a_story_that_begins_does_not_end_at_once() -> None:
     teller = scripted(CHARS, "one", "", "", "two")
-    told = teller.write(words=6, sampling=GREEDY).text
+    told = teller.write(words=6, until="word", sampling=GREEDY).text
     assert count_words(told) == 6
     assert "\n\n\n" not in told
     # The network only ever wants to end: its second choice is taken first.
@@ -133,7 +133,7 @@ def test_a_story_that_begins_does_not_end_at_once() -> None:
 
 @pytest.mark.parametrize("story", ["\n", "a" * 5000, "\n a"])
 def test_endless_white_space_and_endless_words_come_to_an_end(story: str) -> None:
-    told = scripted(CHARS, story * 3).write(words=2, sampling=GREEDY)
+    told = scripted(CHARS, story * 3).write(words=2, until="word", sampling=GREEDY)
     assert told.tokens <= 64 * (2 + BEYOND)
     assert count_words(told.text) <= 2
 
@@ -203,7 +203,7 @@ TEXTS = st.text(st.sampled_from("ab .!”\n老。「ก\u3000é"), max_size=60) 
     cuts=st.lists(st.integers(0, 60), max_size=10),
     words=st.integers(1, 12),
     stops=st.lists(st.text(st.sampled_from("ab \n老"), min_size=1, max_size=4), max_size=3),
-    until=st.sampled_from([None, "sentence", "paragraph", "story"]),
+    until=st.sampled_from([None, "word", "sentence", "paragraph", "story"]),
 )
 @settings(max_examples=400, deadline=None)
 def test_where_a_text_ends_does_not_hang_on_its_pieces(
@@ -224,8 +224,10 @@ def test_where_a_text_ends_does_not_hang_on_its_pieces(
     assert text.startswith(whole)
     assert whole == whole.rstrip()
     assert not any(stop in whole for stop in stops)
-    if until is None:
+    if until == "word":
         assert whole == ended(text, words, stops)
+    elif until is None and not stops:
+        assert whole == nearest(text, words)
 
 
 def ended(text: str, words: int, stops: list[str]) -> str:
@@ -237,6 +239,44 @@ def ended(text: str, words: int, stops: list[str]) -> str:
         if found := [place for stop in stops if (place := told.find(stop)) >= 0]:
             return told[: min(found)].rstrip()
     return text.rstrip()
+
+
+def nearest(text: str, words: int) -> str:
+    """Where a text must end that ends at the nearest end of a sentence, found by looking at all its beginnings."""
+    whole, around = count_words(text), max(AROUND, words // 3)
+    begins = [
+        place
+        for place in range(1, len(text))
+        if text[place] in "「" or count_words(text[: place + 1]) > count_words(text[:place])
+    ]
+    ends = {place: count_words(text[:place]) for place in begins if ends_sentence(text[:place])}
+    ends[len(text)] = whole  # where the story itself ends
+    near = {place: count for place, count in ends.items() if count and abs(count - words) <= around}
+    if whole < words:
+        return text.rstrip()
+    if not near:
+        return text[: max(place for place in begins if count_words(text[:place]) <= words)].rstrip()
+    return text[: min(near, key=lambda place: (abs(near[place] - words), place))].rstrip()
+
+
+@pytest.mark.parametrize(
+    ("story", "words", "text"),
+    [
+        ("one two. three four five six. seven", 3, "one two."),
+        ("one two. three four five six. seven", 4, "one two."),
+        ("one two. three four five six. seven", 5, "one two. three four five six."),
+        ("one two. three four five six. seven", 6, "one two. three four five six."),
+        ("one two three", 2, "one two three"),
+        ("one two. three", 1, "one two."),
+        ("老鼠走了。貓來了。", 5, "老鼠走了。"),
+        ("one " * 30, 5, "one one one one one"),
+        ("one " * 60 + "two. " + "one " * 40 + "three. one", 90, "one " * 60 + "two. " + "one " * 40 + "three."),
+        ("one " * 60 + "two. " + "one " * 90 + "three. one", 90, "one " * 60 + "two."),
+        ("one " * 50 + "two. " + "one " * 90 + "three. one", 90, "one " * 50 + "two. " + "one " * 38 + "one"),
+    ],
+)
+def test_a_text_ends_at_the_nearest_end_of_a_sentence(story: str, words: int, text: str) -> None:
+    assert scripted(BYTES, story).write(words=words, sampling=GREEDY).text == text
 
 
 # --- prompts -------------------------------------------------------------------------------------------------------
@@ -350,7 +390,7 @@ def test_stream_and_write_and_the_same_seed_tell_the_same() -> None:
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 def test_a_story_is_what_stepping_by_hand_tells(cell: str) -> None:
     teller, rng, keep = random_teller(CHARS, cell), np.random.default_rng((7, 5)), filters(PENALTY)
-    told = teller.write("the", words=30, story=5, sampling=PENALTY)
+    told = teller.write("the", words=30, until="word", story=5, sampling=PENALTY)
     history, stories = CHARS.encode("the").tolist(), [[]]
     state, unit, prompt = teller.engine.initial_state(1), CHARS.end, list(history)
     for _ in range(told.tokens):

@@ -105,6 +105,11 @@ class Required:
             if not words_of:
                 raise UsageError(f"require must be a word, got {reprlib.repr(text)}")
 
+    @property
+    def is_pending(self) -> bool:
+        """Whether a word has not come yet."""
+        return bool(self._pending)
+
     def take(self, words: Sequence[str]) -> None:
         """Words that have come, perhaps the required ones."""
         self._pending = self._without(words)
@@ -146,6 +151,11 @@ class Constraints:
         self._letters = frozenset(letters.casefold())
         self._bytes, self._word = b"", ""  # of a character, and of a word, that are not complete
         self._closed = False  # a required word is said, and must not grow into another
+
+    @property
+    def owes_words(self) -> bool:
+        """Whether a required word has not come yet."""
+        return self._required is not None and self._required.is_pending
 
     def allows(self, unit: int) -> bool:
         """Whether a unit may come next; the end of a story always may."""

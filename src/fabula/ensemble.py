@@ -18,6 +18,7 @@ from fabula.engine import Engine, Floats, Integers, State
 from fabula.errors import UnknownSymbolError, UsageError
 from fabula.folder import read_index, read_model
 from fabula.novelty import Index, joined
+from fabula.rounding import choose as choose_precision
 from fabula.storyteller import Storyteller
 from fabula.text import word_spans
 
@@ -101,7 +102,7 @@ def parse(specifications: Sequence[str]) -> list[Voice]:
     return voices
 
 
-def load(voices: Sequence[Voice], *, threads: int | None = None) -> Storyteller:
+def load(voices: Sequence[Voice], *, threads: int | None = None, precision: str = "auto") -> Storyteller:
     """The storyteller of several models; errors: FolderError, and UsageError where they cannot be mixed."""
     models = [read_model(voice.folder) for voice in voices]
     first = models[0]
@@ -113,7 +114,13 @@ def load(voices: Sequence[Voice], *, threads: int | None = None) -> Storyteller:
             )
         if model.settings.model.window != first.settings.model.window:
             raise UsageError(f"{name} and {other} read windows of different lengths and cannot be mixed")
-    engines = [Engine(model.settings.model, model.tokenizer.size, model.weights, threads=threads) for model in models]
+    engines = [
+        Engine(
+            model.settings.model, model.tokenizer.size, model.weights,
+            threads=threads, int8=choose_precision(precision, model.about) == "int8",
+        )
+        for model in models
+    ]  # fmt: skip
 
     def index() -> Index | None:
         found = [read_index(voice.folder) for voice in voices]

@@ -25,7 +25,10 @@ from fabula.storyteller import Storyteller
 from fabula.version import __version__
 
 _LABEL = re.compile(r"\n\n<!-- fabula (\{.*\}) -->\s*\Z")
-_FIELDS = {"version", "model", "network", "sha256", "prompt", "story", "words", "until", "stop", "sampling", "mixture"}
+_FIELDS = {
+    "version", "model", "network", "sha256", "prompt", "story", "words", "until", "stop", "sampling", "mixture",
+    "precision",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -40,11 +43,19 @@ class Verdict:
 
 
 def label(
-    folder: str | Path, prompt: str, text: str, story: int, options: Mapping[str, Any], *, mixture: bool = False
+    folder: str | Path,
+    prompt: str,
+    text: str,
+    story: int,
+    options: Mapping[str, Any],
+    *,
+    mixture: bool = False,
+    precision: str = "fp32",
 ) -> str:
     """The label of a story that `load(folder).write(prompt, story=story, **options)` told, with the line before it.
 
-    `options` must hold the sampling; `mixture` says whether an n-gram model had its say.
+    `options` must hold the sampling; `mixture` says whether an n-gram model had its say, `precision` is that
+    of the storyteller.
     """
     sampling: SamplingConfig = options["sampling"]
     stop = options.get("stop") or ()
@@ -60,6 +71,7 @@ def label(
         "stop": [stop] if isinstance(stop, str) else list(stop),
         "sampling": dataclasses.asdict(sampling),
         "mixture": mixture,
+        "precision": precision,
     }
     # A comment must not end before its time, whatever the prompt says.
     line = json.dumps(said).replace("<", "\\u003c").replace(">", "\\u003e")

@@ -35,6 +35,9 @@ class Outcome:
     old_held_out_before: float | None = None
     """Bits per byte for stories that the model it started from had kept aside: of this model, and of that one."""
 
+    int8_cost: float | None = None
+    """Share by which writing in whole numbers raises the cost of held-out text; None where it is not worth trying."""
+
     def to_json(self) -> dict[str, Any]:
         """What `fabula train --json` prints."""
         return {
@@ -50,6 +53,7 @@ class Outcome:
             "mixture_weight": _rounded(self.mixture_weight),
             "old_held_out_bits_per_byte": _rounded(self.old_held_out),
             "old_held_out_bits_per_byte_before": _rounded(self.old_held_out_before),
+            "int8_cost": _rounded(self.int8_cost),
             "stopped": self.stopped,
         }
 

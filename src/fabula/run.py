@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fabula import rounding
 from fabula.baseline import Baseline
 from fabula.cells import State
 from fabula.config import Settings
@@ -30,6 +31,9 @@ from fabula.tuning import Layered
 
 SAVING = 1.0
 """Seconds kept back for writing the folder and leaving."""
+
+ROUNDED = 4096
+"""Units that whole numbers are tried on."""
 
 MARGIN = 1.25
 """What a measurement may take in place of what the last one took."""
@@ -152,6 +156,12 @@ class Run:
         """The network as it is, on some stories."""
         end, window = self.corpus.tokenizer.end, self.settings.model.window
         return measure(NumpyScorer(self.model), part.streams, end, part.counts, window=window)
+
+    def rounding_cost(self, weights: Mapping[str, NDArray[np.float32]]) -> float | None:
+        """By what share whole numbers would raise the cost of some stories; see `fabula.rounding`."""
+        part = self.corpus.kept(ROUNDED) or self.corpus.train
+        streams = [stream[:ROUNDED] for stream in part.streams[:1]] if part is self.corpus.train else part.streams
+        return rounding.cost(self.settings.model, self.corpus.tokenizer.size, weights, streams, part.counts)
 
     def known(self) -> tuple[int, int, int]:
         """Of a text learned by heart: predictions that are right, all predictions, and how many can be right.

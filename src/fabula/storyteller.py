@@ -23,6 +23,7 @@ from fabula.engine import Engine, Floats, Integers, State
 from fabula.errors import UsageError
 from fabula.mixture import Mixture
 from fabula.novelty import Copied, Index
+from fabula.rounding import choose as choose_precision
 from fabula.sampling import Filter, choose, filters
 from fabula.tokens import Decoder, Tokenizer
 
@@ -62,14 +63,15 @@ class Options(TypedDict, total=False):
     """How a story is told; all may be left out."""
 
     words: int | None
-    """Exactly so many words, one story after another if need be; by default to the story's end or up to `WORDS`."""
+    """About so many words, one story after another if need be, to the nearest end of a sentence; by default to the
+    story's end or about `WORDS`."""
     sampling: SamplingConfig | None
     """How units are chosen; by default as the model's settings say."""
     stop: str | Sequence[str]
     """End before any of these texts."""
     until: str | None
-    """`sentence`, `paragraph` or `story`: goes on to the end of that in which the last word stands, as far as
-    `fabula.endings.UNTIL` says; without `words` that in which the first word stands."""
+    """`word` for exactly so many words; `sentence`, `paragraph` or `story` to go on to the end of that in which the
+    last word stands, as far as `fabula.endings.UNTIL` says; without `words` that in which the first word stands."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ class Storyteller:
 
     With a `mixture` an n-gram model has its say in every unit, before any of the sampling options. `index` gives the
     runs of the training text, read when they are first needed: without it nobody knows what is copied. `engine` is a
-    network in place of the one that the weights make.
+    network in place of the one that the weights make, `precision` is fp32 or int8 (see `fabula.engine`).
     """
 
     def __init__(
@@ -115,10 +117,13 @@ class Storyteller:
         mixture: Mixture | None = None,
         index: Callable[[], Index | None] = lambda: None,
         engine: Network | None = None,
+        precision: str = "fp32",
     ) -> None:
-        self.settings, self.tokenizer, self.mixture = settings, tokenizer, mixture
+        self.settings, self.tokenizer, self.mixture, self.precision = settings, tokenizer, mixture, precision
         self._read_index = index
-        self.engine: Network = engine or Engine(settings.model, tokenizer.size, weights, threads=threads)
+        self.engine: Network = engine or Engine(
+            settings.model, tokenizer.size, weights, threads=threads, int8=precision == "int8"
+        )
 
     def stream(self, prompt: str = "", *, story: int = 0, **options: Unpack[Options]) -> Iterator[str]:
         """Write on from a prompt, piece by piece as it comes; the prompt itself is not repeated.
@@ -301,6 +306,7 @@ class _Tale:
         self.nats += min(-float(scores[self.latest]), UNHEARD)
         if self._constraints:
             self._constraints.take(self.latest)
+            self._ending.may_be_early = not self._constraints.owes_words
         self._budget -= 1
         done = self._budget <= 0
         if self.latest == self._tokenizer.end:
@@ -314,7 +320,7 @@ class _Tale:
                 text, self._seam = text.removeprefix(" "), False
             shown = self._ending.feed(text)
         if done and not self._ending.over:
-            shown += self._ending.rest()
+            shown += self._ending.rest(broken=self._budget <= 0)
         self.over = done or self._ending.over
         return shown
 
@@ -341,8 +347,13 @@ class _Tale:
         return [self._tokenizer.end] * (size - len(units)) + units
 
 
-def load(folder: str | Path, *, threads: int | None = None, mixture: Mixture | None = None) -> Storyteller:
-    """The storyteller of a model folder, alone or with a mixture (`fabula.baseline.fit_again`); errors: FolderError.
+def load(
+    folder: str | Path, *, threads: int | None = None, mixture: Mixture | None = None, precision: str = "auto"
+) -> Storyteller:
+    """The storyteller of a model folder, alone or with a mixture (`fabula.baseline.fit_again`).
+
+    With `precision` auto it writes in whole numbers (int8) where these were measured to cost next to nothing when the
+    model was saved. Errors: FolderError; UsageError for a precision other than auto, fp32, int8.
 
     >>> load("my-model").write("had a general", words=32).text  # doctest: +SKIP
     """
@@ -352,4 +363,5 @@ def load(folder: str | Path, *, threads: int | None = None, mixture: Mixture | N
     return Storyteller(
         model.settings, model.tokenizer, model.weights,
         threads=threads, mixture=mixture, index=lambda: read_index(folder),
+        precision=choose_precision(precision, model.about),
     )  # fmt: skip

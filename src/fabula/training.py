@@ -355,6 +355,7 @@ def _write(run: Run, stopped: str) -> Outcome:
         "parameters": run.parameters,
     }
     weights = arrays(run.model.state_dict())
+    about["int8_cost"] = run.rounding_cost(weights)
     folder.write_model(
         run.out,
         settings=run.settings,
@@ -369,7 +370,7 @@ def _write(run: Run, stopped: str) -> Outcome:
         folder=run.out, seconds=run.seconds, steps=run.step, train_accuracy=accuracy, held_out=held_out,
         baseline=beside.baseline_bits_per_byte, mixture=beside.mixture_bits_per_byte,
         mixture_weight=beside.mixture_weight, stopped=stopped, forecast=run.forecast,
-        epochs=run.epochs, old_held_out=looked_back, old_held_out_before=before,
+        epochs=run.epochs, old_held_out=looked_back, old_held_out_before=before, int8_cost=about["int8_cost"],
     )  # fmt: skip
 
 

@@ -39,6 +39,7 @@ def model(tmp_path_factory: pytest.TempPathFactory, fable: Path) -> Path:
         "mixture_weight",
         "old_held_out_bits_per_byte",
         "old_held_out_bits_per_byte_before",
+        "int8_cost",
         "stopped",
     }
     assert answer["train_accuracy"] == 1.0

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
-from fabula import cli
+from fabula import cli, rounding
 from fabula.events import Began, Evaluated, Event, Foretold, Saved, Stepped, Warned
 
 if TYPE_CHECKING:
@@ -95,6 +95,9 @@ class Display:
             verdict = f"{lost:.3f} forgotten" if lost > 0 else f"{-lost:.3f} gained"
             before = f"{outcome.old_held_out_before:.3f} before"
             self._say(f"on what the old model kept aside: {outcome.old_held_out:.3f}, {before}: {verdict}", "bold")
+        if outcome.int8_cost is not None:
+            chosen = "writes in int8" if rounding.choose("auto", outcome.to_json()) == "int8" else "writes in fp32"
+            self._say(f"{chosen}: whole numbers cost {outcome.int8_cost:+.2%} of the held-out loss", "dim")
         name = str(outcome.folder)
         if outcome.stopped == "interrupted":
             self._say(f"saved; go on with: fabula train --resume {name}", "bold")

@@ -42,7 +42,7 @@ def verify(
         with waiting("fitting the n-gram model again ...", quiet=quiet):
             mixed = fit_again(folder)
     with waiting("writing it again ...", quiet=quiet):
-        verdict = judge(text, said, load(folder, mixture=mixed), fingerprint(folder))
+        verdict = judge(text, said, load(folder, mixture=mixed, precision=said["precision"]), fingerprint(folder))
     if json:
         print_json({"same": verdict.same, "why": verdict.why, "label": verdict.label})
     else:

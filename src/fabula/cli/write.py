@@ -46,6 +46,7 @@ def write(
     stop: Annotated[tuple[str, ...], Parameter(negative="", allow_leading_hyphen=True)] = (),
     until: str | None = None,
     mixture: Annotated[bool, Parameter(negative="")] = False,
+    precision: str = "auto",
     best_of: int | None = None,
     label: Annotated[bool, Parameter(negative="")] = False,
     book: int | None = None,
@@ -64,7 +65,7 @@ def write(
     prompt
         What the story begins with: any length, any language; - reads it from stdin.
     words
-        How many words to add; up to 200, or the story's own end, when not given.
+        How many words to add, to the nearest end of a sentence; up to 200, or the story's own end, when not given.
     number
         How many stories.
     temperature
@@ -92,9 +93,11 @@ def write(
     stop
         End before this text; may be given again.
     until
-        sentence, paragraph or story: go on to its end after the last word.
+        word: stop at exactly so many. sentence, paragraph or story: go on to its end after the last word.
     mixture
         Let an n-gram model have its say too, fitted again to the text that the model learned from.
+    precision
+        fp32, int8 (whole numbers, faster), or auto: what was measured to be good when the model was saved.
     best_of
         Write so many stories, show the best, and say why.
     label
@@ -110,7 +113,7 @@ def write(
         "repetition_penalty": repetition_penalty, "no_repeat": no_repeat, "dry": dry, "ban": ban or None,
         "ban_letters": ban_letters, "require": require or None, "max_copy": max_copy, "seed": seed,
     }  # fmt: skip
-    teller, together = _teller(folders, mixture=mixture, label=label, quiet=quiet)
+    teller, together = _teller(folders, mixture=mixture, label=label, precision=precision, quiet=quiet)
     sampling = resolve({"sampling": teller.settings.sampling.__dict__}, layered({"sampling": flags}, set_)).sampling
     beginning = sys.stdin.read() if prompt == STDIN else prompt
     options = {"words": words, "sampling": sampling, "stop": stop, "until": until}
@@ -119,7 +122,8 @@ def write(
 
         model = "-".join(voice.folder.resolve().name for voice in together) or Path(folders[0]).resolve().name
         return bind(teller, book, beginning, sampling, model=model, out=out, json=json, quiet=quiet)
-    told = partial(_labelled, folders[0], beginning, options=options, mixture=mixture) if label else _bare
+    how = {"options": options, "mixture": mixture, "precision": teller.precision}
+    told = partial(_labelled, folders[0], beginning, **how) if label else _bare
     if best_of is not None:
         return _best(teller, best_of, beginning, options, told, json=json, quiet=quiet)
     names = [str(voice.folder) for voice in together]
@@ -162,7 +166,7 @@ def _check(number: int, best_of: int | None, book: int | None, out: Path | None,
 
 
 def _teller(
-    folders: tuple[str, ...], *, mixture: bool, label: bool, quiet: bool
+    folders: tuple[str, ...], *, mixture: bool, label: bool, precision: str, quiet: bool
 ) -> tuple[Storyteller, Sequence[Voice]]:
     """The storyteller of a folder or of several, and these with their weights where there are several."""
     if not folders:
@@ -174,7 +178,7 @@ def _teller(
         if mixture or label:
             raise UsageError(f"--{'mixture' if mixture else 'label'} needs one model, got {len(folders)}")
         voices = parse(folders)
-        return load_all(voices), voices
+        return load_all(voices, precision=precision), voices
     from fabula.storyteller import load  # noqa: PLC0415
 
     mixed = None
@@ -183,7 +187,7 @@ def _teller(
 
         with waiting("fitting the n-gram model again ...", quiet=quiet):
             mixed = fit_again(folders[0])
-    return load(folders[0], mixture=mixed), ()
+    return load(folders[0], mixture=mixed, precision=precision), ()
 
 
 def _voices(teller: Storyteller, names: Sequence[str], text: str, beginning: str) -> list[dict[str, Any]]:
@@ -241,10 +245,10 @@ def _bare(text: str, story: int) -> str:  # noqa: ARG001
     return ""
 
 
-def _labelled(folder: str, beginning: str, text: str, story: int, *, options: Mapping[str, Any], mixture: bool) -> str:
+def _labelled(folder: str, beginning: str, text: str, story: int, **how: Any) -> str:  # noqa: ANN401
     from fabula.labels import label  # noqa: PLC0415
 
-    return label(folder, beginning, text, story, options, mixture=mixture)
+    return label(folder, beginning, text, story, **how)
 
 
 def copies(found: Copied) -> str:
