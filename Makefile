@@ -33,6 +33,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/fable.py
 	$(BIN)/python benchmarks/first_word.py
 	$(BIN)/python benchmarks/writing.py
+	$(BIN)/python benchmarks/storytelling.py
 	$(BIN)/python benchmarks/encodings.py
 	$(BIN)/python benchmarks/lesson.py
 	$(BIN)/python benchmarks/speed.py

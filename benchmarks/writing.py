@@ -1,20 +1,22 @@
-"""How fast a story is written: the engine beside PyTorch's eager step; 64 stories together; what novelty costs.
+"""How fast a network writes: the engine beside PyTorch's eager step and beside onnxruntime as one would use it.
 
-One layer of 512 units, vectors of 256, 10,000 units, tied, fp32, random weights. Each way runs in a process of its own,
-in turn, and draws nothing: a step takes a unit in and gives log-probabilities.
+One layer of 512 units, vectors of 256, 10,000 units, tied, random weights. Each way runs in a process of its own, in
+turn, and draws nothing: a step takes a unit in and gives log-probabilities.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import logging
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from record import DATA, median, timed, write
+from record import median, timed, write
 
 HIDDEN, EMBEDDING, UNITS, TOGETHER = 512, 256, 10_000, 64
 SECONDS, WARM = 2.0, 30
@@ -26,7 +28,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--child", choices=WAYS)
-    parser.add_argument("--data", type=Path, default=DATA)
     options = parser.parse_args()
     if options.child:
         print(json.dumps(WAYS[options.child]()))
@@ -36,13 +37,12 @@ def main() -> None:
         for way, found in rows.items():
             found.append(json.loads(timed([sys.executable, __file__, "--child", way])[1]))
     speed = {way: median(found) for way, found in rows.items()}
-    pairs = {
-        way: median([ours / theirs for ours, theirs in zip(rows["engine"], rows[way], strict=True)])
-        for way in ("nn.LSTM", "lstm_cell")
-    }
+
+    def over(ours: str, theirs: str) -> float:
+        return median([a / b for a, b in zip(rows[ours], rows[theirs], strict=True)])
+
     share = [
-        tokens * PRODUCTS / (rate * 1e9)
-        for tokens, rate in zip(rows["engine, 64 stories"], rows["product"], strict=True)
+        tokens * PRODUCTS / (rate * 1e9) for tokens, rate in zip(rows["fp32, 64 stories"], rows["product"], strict=True)
     ]
     write(
         "writing",
@@ -50,12 +50,10 @@ def main() -> None:
             "rounds": options.rounds,
             "tokens/s": {way: round(value) for way, value in speed.items() if way != "product"},
             "product GFLOP/s": round(speed["product"]),
-            "engine over": pairs,
-            "64 stories over one": median(
-                [many / one for many, one in zip(rows["engine, 64 stories"], rows["engine"], strict=True)]
-            ),
-            "64 stories, of the product": median(share),
-            "novelty": novelty(options.data),
+            "fp32 over": {way: over("fp32", way) for way in PEERS},
+            "int8 over": {way: over("int8", way) for way in PEERS},
+            "64 stories over one": {way: over(f"{way}, 64 stories", way) for way in ("fp32", "int8", "plain int8")},
+            "fp32, 64 stories, of the product": median(share),
         },
     )
 
@@ -83,13 +81,13 @@ def per_second(step: Callable[[], object]) -> float:
     return steps / (time.perf_counter() - begun)
 
 
-def engine(stories: int = 1) -> float:
+def engine(stories: int = 1, *, int8: bool = False) -> float:
     """fabula's own, tokens of all stories in a second."""
     from fabula.config import resolve
     from fabula.engine import Engine
 
     shape = {"layers": 1, "hidden": HIDDEN, "embedding": EMBEDDING, "head": "tied", "dropout": 0.0}
-    network = Engine(resolve({"model": shape}).model, UNITS, weights())
+    network = Engine(resolve({"model": shape}).model, UNITS, weights(), int8=int8)
     ids, state = np.arange(stories), network.initial_state(stories)
 
     def step() -> None:
@@ -141,34 +139,61 @@ def product() -> float:
     return per_second(lambda: session.run(None, feed)) * 2 * size**3 / 1e9
 
 
-def novelty(data: Path) -> dict[str, float]:
-    """Seconds and megabytes of the index of a million words, and what asking it costs a written word."""
-    from fabula.novelty import Index, Trail, run_hashes, word_hashes
-    from fabula.text import words_of
+def plain(stories: int = 1) -> float:
+    """onnxruntime as its guides say: one graph with its LSTM, made int8 by `quantize_dynamic`, default session."""
+    import onnxruntime
+    from onnx import TensorProto, helper, numpy_helper
+    from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    text = (data / "tales" / "train.txt").read_text(encoding="utf-8")
-    words = words_of(text)
-    words = (words * (1 + 1_000_000 // len(words)))[:1_000_000]
-    begun = time.perf_counter()
-    index = Index.of([words])
-    seconds = time.perf_counter() - begun
-    told = run_hashes(word_hashes(words[:20_000:2]))
-    begun, trail = time.perf_counter(), Trail()
-    for run in told:
-        trail = index.go_on(trail, run)
-    asked = (time.perf_counter() - begun) / len(told)
-    return {
-        "seconds to make it, of a million words": round(seconds, 2),
-        "megabytes": round((index.hashes.nbytes + index.follows.nbytes) / 1e6, 1),
-        "microseconds a word, guarding": round(1e6 * asked, 1),
-    }
+    own = weights()
+    w, r = (own[f"cells.0.{name}"][None] for name in ("weight_ih", "weight_hh"))  # random: the gates' order is the same
+    b = np.concatenate([own["cells.0.bias_ih"], own["cells.0.bias_hh"]])[None]
+    arrays = {"w": w, "r": r, "b": b, "table": own["embedding.weight"], "bias": own["head.bias"]}
+    arrays |= {"narrow": own["head.projection.weight"].T.copy(), "wide": own["embedding.weight"].T.copy()}
+    arrays["axis"] = np.array([0], np.int64)
+    nodes = [
+        helper.make_node("Gather", ["table", "ids"], ["x"]),
+        helper.make_node("LSTM", ["x", "w", "r", "b", "", "h", "c"], ["y", "h2", "c2"], hidden_size=HIDDEN),
+        helper.make_node("Squeeze", ["h2", "axis"], ["top"]),
+        helper.make_node("MatMul", ["top", "narrow"], ["few"]),
+        helper.make_node("MatMul", ["few", "wide"], ["products"]),
+        helper.make_node("Add", ["products", "bias"], ["logits"]),
+        helper.make_node("LogSoftmax", ["logits"], ["scores"], axis=1),
+    ]
+    states = dict.fromkeys(("h", "c", "h2", "c2"), (1, "B", HIDDEN))
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in states.items()]
+    ids = helper.make_tensor_value_info("ids", TensorProto.INT64, (1, "B"))
+    out = helper.make_tensor_value_info("scores", TensorProto.FLOAT, ("B", UNITS))
+    known = [numpy_helper.from_array(array, name) for name, array in arrays.items()]
+    graph = helper.make_graph(nodes, "plain", [ids, *ends[:2]], [out, *ends[2:]], known)
+    with tempfile.TemporaryDirectory() as folder:
+        before, after = Path(folder) / "a.onnx", Path(folder) / "b.onnx"
+        before.write_bytes(
+            helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+        )
+        logging.disable(logging.WARNING)  # it would rather be handed a model that was prepared
+        quantize_dynamic(before, after, weight_type=QuantType.QInt8, op_types_to_quantize=["LSTM", "MatMul"])
+        session = onnxruntime.InferenceSession(after, providers=["CPUExecutionProvider"])
+    units = np.arange(stories)[None]
+    h = c = np.zeros((1, stories, HIDDEN), np.float32)
+
+    def step() -> None:
+        nonlocal h, c
+        _, h, c = session.run(None, {"ids": units, "h": h, "c": c})
+
+    return per_second(step) * stories
 
 
+PEERS = ("nn.LSTM", "lstm_cell", "plain int8")
 WAYS: dict[str, Callable[[], float]] = {
-    "engine": engine,
+    "fp32": engine,
+    "int8": lambda: engine(int8=True),
     "nn.LSTM": lambda: eager("nn.LSTM"),
     "lstm_cell": lambda: eager("lstm_cell"),
-    "engine, 64 stories": lambda: engine(TOGETHER),
+    "plain int8": plain,
+    "fp32, 64 stories": lambda: engine(TOGETHER),
+    "int8, 64 stories": lambda: engine(TOGETHER, int8=True),
+    "plain int8, 64 stories": lambda: plain(TOGETHER),
     "product": product,
 }
 
