@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -128,18 +128,20 @@ def write(
         return _best(teller, best_of, beginning, options, told, json=json, quiet=quiet)
     names = [str(voice.folder) for voice in together]
     if json:
+        with waiting("writing ...", quiet=quiet):
+            tellings = teller.write_many(number, beginning, **options)
         stories = [
             telling.to_json()
             | ({"label": told(telling.text, story).strip()} if label else {})
             | ({"voices": _voices(teller, names, telling.text, beginning)} if together else {})
-            for story, telling in enumerate(teller.write_many(number, beginning, **options))
+            for story, telling in enumerate(tellings)
         ]
         print_json(stories[0] if number == 1 else {"stories": stories})
         return 0
     for story in range(number):
         if story:
             sys.stdout.write("\n")
-        text = _show(beginning, teller.stream(beginning, story=story, **options))
+        text = _show(beginning, teller.stream(beginning, story=story, **options), quiet=quiet)
         sys.stdout.write(told(text, story) + "\n")
         sys.stdout.flush()
         if quiet:
@@ -265,11 +267,13 @@ def copies(found: Copied) -> str:
     )
 
 
-def _show(opening: str, pieces: Iterable[str]) -> str:
+def _show(opening: str, pieces: Iterator[str], *, quiet: bool) -> str:
     """Print as it comes, and return it; a terminal never gets control characters."""
     clean, told = visible if sys.stdout.isatty() else str, list[str]()
     sys.stdout.write(clean(opening))
-    for piece in pieces:
+    with waiting("reading the prompt ...", quiet=quiet):
+        first = next(pieces, "")
+    for piece in itertools.chain([first], pieces):
         sys.stdout.write(clean(piece))
         sys.stdout.flush()
         told.append(piece)
