@@ -13,11 +13,9 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
-import numpy as np
-
 from fabula.endings import LETTER, kind_of
 from fabula.errors import UsageError
-from fabula.novelty import SHORTEST, Index, Trail, run_hashes, word_hashes
+from fabula.novelty import SHORTEST, Index, Trail, run_hash, word_hashes
 from fabula.sampling import Scores
 from fabula.tokens import Tokenizer
 
@@ -70,22 +68,23 @@ class CopyGuard(Rule):
 
     def __init__(self, index: Index, most: int) -> None:
         self._index, self._most = index, most
-        self._last = np.zeros(0, np.uint64)  # hashes of the last words, one less than a run has
-        self._trail = Trail()
+        self._last: list[int] = []  # hashes of the last words, one less than a run has
+        self._trail, self._grown = Trail(), SHORTEST - 1  # and the longest run there may be so far
 
     def allows(self, words: Sequence[str]) -> bool:
         """Whether no run grows too long with these."""
-        return self._after(words)[2]
+        return self._grown + len(words) <= self._most or self._after(words)[2]
 
     def take(self, words: Sequence[str]) -> None:
         """Go on along the runs of the source."""
         self._last, self._trail, _ = self._after(words)
+        self._grown = max(self._trail.longest, SHORTEST - 1)
 
-    def _after(self, words: Sequence[str]) -> tuple[np.ndarray, Trail, bool]:
-        line = np.concatenate([self._last, word_hashes(words)])
+    def _after(self, words: Sequence[str]) -> tuple[list[int], Trail, bool]:
+        line = [*self._last, *word_hashes(words).tolist()]
         trail, fine = self._trail, True
-        for run in run_hashes(line):
-            trail = self._index.go_on(trail, run)
+        for end in range(SHORTEST, len(line) + 1):
+            trail = self._index.go_on(trail, run_hash(line[end - SHORTEST : end]))
             fine = fine and trail.longest <= self._most
         return line[max(0, len(line) - SHORTEST + 1) :], trail, fine
 

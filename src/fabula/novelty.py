@@ -29,6 +29,7 @@ NONE = 2**32 - 1
 
 _FACTORS = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93], np.uint64)
 """Odd numbers, one for each word of a run: the order of the words counts."""
+_INTEGERS, _MASK = _FACTORS.tolist(), (1 << 64) - 1
 
 Hashes = NDArray[np.uint64]
 
@@ -108,9 +109,10 @@ class Index:
 
     def go_on(self, trail: Trail, run: np.uint64) -> Trail:
         """The trail of a text that has one word more, `run` being the hash of its last `SHORTEST` words."""
-        first, last = (int(self.hashes.searchsorted(run, side)) for side in ("left", "right"))
-        if first == last:
+        first = int(self.hashes.searchsorted(run))
+        if first == len(self.hashes) or self.hashes[first] != run:
             return _LOST
+        last = int(self.hashes.searchsorted(run, "right"))
         lengths = np.full(last - first, SHORTEST, np.int64)
         if len(trail.lengths):
             followers = self.follows[trail.first : trail.first + len(trail.lengths)].astype(np.int64)
@@ -203,6 +205,17 @@ def word_hashes(words: Sequence[str]) -> Hashes:
 @functools.lru_cache(maxsize=1 << 17)
 def _word_hash(word: str) -> int:
     return int.from_bytes(hashlib.blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
+
+
+def run_hash(words: Sequence[int]) -> np.uint64:
+    """The number of one run, as `run_hashes` makes it, in a fraction of the time: `SHORTEST` numbers of words.
+
+    >>> words = word_hashes("the cat sat down".split())
+    >>> run_hash(words.tolist()) == run_hashes(words)[0]
+    np.True_
+    """
+    mixed = sum(word * factor for word, factor in zip(words, _INTEGERS, strict=True)) & _MASK
+    return np.uint64((mixed ^ mixed >> 29) * _INTEGERS[0] & _MASK)
 
 
 def run_hashes(words: Hashes) -> Hashes:
