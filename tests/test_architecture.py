@@ -17,7 +17,7 @@ LAYERS = [
     {"evaluation", "model", "mixture", "footprint", "processor", "fineness", "constraints"},
     {"adaptation", "corpus", "folder", "recipe", "card", "rounding"},
     {"outcome", "events", "pretrained", "inheritance", "storyteller", "baseline", "source", "dynamic"},
-    {"tuning"},
+    {"tuning", "byteview"},
     {"run"},
     {"checkpoints"},
     {"assembly"},
@@ -35,7 +35,7 @@ WITHOUT_TORCH = {
     "forecast", "endings", "novelty", "ngram", "mixture", "fineness", "adaptation", "baseline", "engine", "footprint",
     "streams", "evaluation", "corpus", "folder", "recipe", "card", "events", "inheritance", "storyteller", "narration",
     "report", "api", "constraints", "source", "comparison", "ranking", "labels", "ensemble", "book", "rounding",
-    "__init__",
+    "byteview", "__init__",
 }  # fmt: skip
 
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}

@@ -118,6 +118,13 @@ def test_required_words_come_whole_and_once_at_least(unit: str) -> None:
         assert {"general", "proposal"} <= set(words)
 
 
+@pytest.mark.parametrize("unit", ["chars", "bytes"])
+def test_a_likely_space_does_not_call_a_required_word(unit: str) -> None:
+    how = SamplingConfig(require=("wolf",), temperature=0)
+    told = words_of(teller(unit, "mice had a council. ", sure=20.0).write("mice", words=20, sampling=how).text)
+    assert told.index("wolf") in (9, 10, 11)  # it is due halfway
+
+
 def test_a_required_word_comes_before_the_story_ends() -> None:
     short = teller("words", "The end. ", sure=20.0)
     assert "wolf" in words_of(short.write("The", sampling=SamplingConfig(require=("wolf",))).text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from fabula.ensemble import Ensemble, Voice, load, parse, spoken
 from fabula.errors import UsageError
 from fabula.folder import read_model
 from fabula.novelty import Index, joined
+from fabula.text import words_of
 
 ONE = "The fox went to the mill. The fox ate bread. The fox slept. " * 6
 TWO = "The hen sat on the hill. The hen drank milk. The hen sang. " * 6
@@ -66,6 +68,30 @@ def test_shares_are_the_chances_by_bayes(models: tuple[Path, Path]) -> None:
     np.testing.assert_allclose(shares.sum(axis=0), 1)
 
 
+def test_who_speaks_speaks_on(models: tuple[Path, Path]) -> None:
+    """Against all ways in which two models may take turns over a text."""
+    ids, turn, weights = [3, 5, 7, 2, 4], 0.3, (0.75, 0.25)
+    both = Ensemble(engines(models), weights, turn=turn)
+    told = np.array([ids])
+    chances = [np.exp(-e.score(told[:, :-1], told[:, 1:], e.initial_state(1))[0][0]) for e in engines(models)]
+    ways: dict[tuple[int, ...], float] = {}
+    for way in itertools.product((0, 1), repeat=len(ids) - 1):
+        ways[way] = weights[way[0]] * float(np.prod([chances[who][unit] for unit, who in enumerate(way)]))
+        for before, who in itertools.pairwise(way):
+            ways[way] *= turn * weights[who] + (1 - turn) * (before == who)
+    total, state = 1.0, both.initial_state(1)
+    for unit, after in itertools.pairwise(ids):
+        scores, state = both.step(np.array([unit]), state)
+        total *= float(np.exp(scores[0, after]))
+    assert total == pytest.approx(sum(ways.values()), rel=1e-4)
+    shares = both.shares(np.array(ids))
+    for unit in range(len(ids) - 1):
+        own = sum(chance for way, chance in ways.items() if way[unit] == 0)
+        assert shares[0, unit] == pytest.approx(own / sum(ways.values()), rel=1e-4)
+    np.testing.assert_allclose(shares.sum(axis=0), 1)
+    assert both.shares(np.array(ids), len(ids)).shape == (2, 0)
+
+
 def test_one_alone_is_the_model_itself(models: tuple[Path, Path]) -> None:
     how = SamplingConfig(seed=4)
     alone = fabula.load(models[0]).write("The", words=12, sampling=how).text
@@ -101,12 +127,67 @@ def test_weights_are_read_as_people_write_them(tmp_path: Path) -> None:
 
 def test_what_cannot_be_mixed(models: tuple[Path, Path], tmp_path: Path) -> None:
     (tmp_path / "t.txt").write_text(ONE, encoding="utf-8")
-    for name, settings in (("chars", {"text": {"unit": "chars"}}), ("window", {"model": {"window": 2}})):
-        start = {} if name == "chars" else {"text": {"unit": "words"}}
-        steps = {"training": {"steps": 1}}
-        fabula.train(tmp_path / "t.txt", tmp_path / name, settings={**start, **steps, **settings})
-    with pytest.raises(UsageError, match="different units"):
-        load([Voice(models[0], 1.0), Voice(tmp_path / "chars", 1.0)])
+    for name, unit, window in (("symbols", "symbols", 0), ("window", "chars", 2)):
+        settings = {"text": {"unit": unit}, "model": {"window": window}, "training": {"steps": 1}}
+        fabula.train(tmp_path / "t.txt", tmp_path / name, settings=settings)
+    for name, why in (("symbols", "writes symbols"), ("window", "reads a fixed window")):
+        for voices in ((models[0], tmp_path / name), (tmp_path / name, models[0])):
+            with pytest.raises(UsageError, match=f"{name}' {why}") as caught:
+                load([Voice(folder, 1.0) for folder in voices])
+            assert "\n" not in str(caught.value)
+
+
+# --- other units ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def others(models: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> list[Voice]:
+    """A model of words that learned of the fox, and three of other units, shapes and cells that learned of the hen."""
+    home, voices = tmp_path_factory.mktemp("others"), [Voice(models[0], 3.0)]
+    (home / "two.txt").write_text(TWO + "Né! " * 20, encoding="utf-8")
+    shapes = (("subwords", {"cell": "gru"}), ("chars", {"layers": 2}), ("bytes", {"head": "full"}))
+    for unit, shape in shapes:
+        settings = {"text": {"unit": unit}, "training": {"steps": 80, "lr": 0.02}, "model": {"hidden": 16, **shape}}
+        fabula.train(home / "two.txt", home / unit, settings=settings)
+        voices.append(Voice(home / unit, 1.0))
+    return voices
+
+
+def test_other_units_are_mixed_by_bytes(others: list[Voice]) -> None:
+    teller, how = load(others), SamplingConfig(seed=5, temperature=1.2)
+    assert teller.tokenizer.unit == "bytes"
+    told = teller.write_many(6, "The", words=12, sampling=how)
+    assert len({one.text for one in told}) == 6
+    for story, one in enumerate(told):
+        assert one.text == teller.write("The", story=story, words=12, sampling=how).text
+        assert "\ufffd" not in one.text
+    text = " fox went to the mill. The hen sat on the hill."
+    words = spoken(teller, text, "The")
+    assert "".join(one.word for one in words) == text.rstrip(".")
+    shares = {one.word.strip(): one.shares for one in words}
+    assert shares["mill"][0] > 0.9  # and not so when each byte has a speaker of its own
+    assert shares["hill"][0] < 0.2
+    assert all(sum(one.shares) == pytest.approx(1) for one in words)
+
+
+def test_one_voice_far_above_the_others_is_alone(others: list[Voice]) -> None:
+    how = SamplingConfig(temperature=0)
+    for loud in others[2:]:  # the likeliest byte need not begin the likeliest word
+        own = fabula.load(loud.folder).write("The", words=8, sampling=how).text
+        quiet = [Voice(one.folder, 1e-12) for one in others if one is not loud]
+        assert load([Voice(loud.folder, 1.0), *quiet]).write("The", words=8, sampling=how).text == own
+
+
+def test_rules_hold_where_bytes_are_mixed(others: list[Voice]) -> None:
+    teller = load(others)
+    rules = {"ban": ("mill",), "ban_letters": "w", "require": ("cat",), "max_copy": 3}
+    for story in range(4):
+        told = teller.write("The fox", story=story, words=25, sampling=SamplingConfig(seed=3, **rules))
+        words = words_of(told.text)
+        assert "mill" not in words
+        assert "w" not in told.text.casefold()
+        assert "cat" in words
+        assert teller.copied(told.text, "The fox").longest <= 3
 
 
 def test_an_index_of_two_sources() -> None:

@@ -138,6 +138,16 @@ def test_endless_white_space_and_endless_words_come_to_an_end(story: str) -> Non
     assert count_words(told.text) <= 2
 
 
+def test_bytes_are_never_told_that_are_no_text() -> None:
+    wild = SamplingConfig(temperature=2.0, seed=1)
+    for story in range(20):
+        assert "\ufffd" not in random_teller(BYTES).write(words=10, sampling=wild, story=story).text
+    # The network wants to end in the midst of a character: it goes on to its end first.
+    teller = scripted(BYTES, "")
+    teller.engine = Script([0xE8, 0x80, BYTES.end, BYTES.end], BYTES.size)
+    assert "\ufffd" not in teller.write(words=1, sampling=SamplingConfig(seed=2)).text
+
+
 # --- sentences, stops ----------------------------------------------------------------------------------------------
 
 

@@ -123,7 +123,9 @@ class Required:
         for words, text in pending:
             spaced = " " if kind_of(text[0]) == LETTER else ""
             units = [int(unit) for unit in self._tokenizer.encode(spaced + text)]
-            if (late or scores[units[0]] >= LIKELY) and fits([*after, *words]):
+            # A space, or part of a character, is likely whatever follows: the word then waits until it is due.
+            telling = self._tokenizer.spelling(units[0]).decode("utf-8", "ignore").strip()
+            if (late or (telling and scores[units[0]] >= LIKELY)) and fits([*after, *words]):
                 return units
         return []
 

@@ -330,6 +330,8 @@ class _Tale:
         if self.latest == tokenizer.end:
             scores = scores.copy()
             scores[tokenizer.end] = -np.inf
+        if (fits := tokenizer.continuations(self._decoder.begun)) is not None:
+            scores = np.where(fits, scores, -np.inf)
         if self._seam:
             spaced = [tokenizer.spelling(token).startswith(b" ") for token in range(tokenizer.size)]
             scores = np.where(spaced, scores, -np.inf) if any(spaced) else scores

@@ -205,3 +205,26 @@ def test_units_with_a_vocabulary_list_it_by_falling_frequency() -> None:
         ids = np.concatenate(tokenizer.encode_many(texts))
         counts = np.bincount(ids, minlength=tokenizer.size)
         assert all(more >= less for more, less in pairwise(counts.tolist())), unit
+
+
+def test_bytes_go_on_as_utf8_does() -> None:
+    tokenizer, begun = build("bytes", []), {b""}
+    characters = {chr(code).encode() for code in [*range(0xD800), *range(0xE000, 0x110000, 61), 0x10FFFF]}
+    for character in characters:
+        for size in range(len(character)):
+            assert tokenizer.continuations(character[:size])[character[size]]
+        begun |= {character[:size] for size in range(len(character))}
+    for part in begun:
+        fits = tokenizer.continuations(part)
+        assert fits[tokenizer.end] == (part == b"")
+        for byte in np.flatnonzero(fits[:256]).tolist():  # each leads to a character
+            rests = (b"", b"\x80", b"\x80\x80", b"\xa0\x80", b"\x80\x80\x80", b"\x90\x80\x80")
+            whole = [part + bytes([byte]) + rest for rest in rests]
+            assert any(is_one_character(data) for data in whole), (part, byte)
+
+
+def is_one_character(data: bytes) -> bool:
+    try:
+        return len(data.decode()) == 1
+    except UnicodeDecodeError:
+        return False

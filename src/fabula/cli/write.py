@@ -61,7 +61,7 @@ def write(
     Parameters
     ----------
     folders
-        The model folder that `fabula train` made; several write together, each with its weight: A:0.7 B:0.3.
+        The model folder that `fabula train` made; several, of any units, write together: A:0.7 B:0.3.
     prompt
         What the story begins with: any length, any language; - reads it from stdin.
     words

@@ -74,6 +74,10 @@ class Tokenizer(ABC):
         """
         return self.encode(text)
 
+    def continuations(self, begun: bytes) -> NDArray[np.bool_] | None:  # noqa: ARG002
+        """Which ids (size,) may follow the bytes of a character that has begun; None where any may."""
+        return None
+
     def decode(self, ids: Sequence[int] | Ids) -> str:
         """The text of some ids; bytes that are not UTF-8 become U+FFFD."""
         tokens = ids.tolist() if isinstance(ids, np.ndarray) else ids

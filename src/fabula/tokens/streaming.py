@@ -19,6 +19,11 @@ class Decoder:
         self._utf8 = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._strip = not tokenizer.lossless
 
+    @property
+    def begun(self) -> bytes:
+        """The bytes of a character that is not complete."""
+        return self._utf8.getstate()[0]
+
     def feed(self, token: int) -> str:
         """The characters that this id completes; may be none."""
         text = self._utf8.decode(self._tokenizer.spelling(token))
