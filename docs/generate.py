@@ -1,7 +1,7 @@
 """Writes the pages that say what the program and the benchmarks say; `--check` fails when one is out of date.
 
-docs/commands.md and docs/settings.md come from the program, docs/figures.md and the tables of both READMEs from
-benchmarks/results.
+docs/commands.md, docs/settings.md and the keys in docs/chat.md come from the program, docs/figures.md and the tables of
+both READMEs from benchmarks/results.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from typing import Any
 from rich.console import Console
 
 from fabula.cli import app
+from fabula.cli.keys import help_page
 from fabula.cli.pages import COMMANDS as PAGES
+from fabula.cli.plain import HELP
 from fabula.config import SECTIONS, SIZES
 
 HERE = Path(__file__).parent
@@ -368,7 +370,19 @@ def readme(name: str) -> str:
     )
     tables = f"{fable}\n{fable_rows()}\n\n{quality}\n{rows}\n\n{word}"
     text = (ROOT / name).read_text(encoding="utf-8")
-    for place, body in (("figures", tables), ("lesson", lesson_table(chinese=chinese))):
+    return filled(text, {"figures": tables, "lesson": lesson_table(chinese=chinese)})
+
+
+def chat() -> str:
+    """The page of the writing table with its keys and commands brought up to date."""
+    page = (HERE / "chat.md").read_text(encoding="utf-8")
+    keys = "\n".join(help_page())
+    return filled(page, {"keys": f"```text\n{keys}\n```", "commands": f"```text\n{HELP}\n```"})
+
+
+def filled(text: str, bodies: dict[str, str]) -> str:
+    """A page with what stands between `<!-- NAME -->` and `<!-- end -->` replaced."""
+    for place, body in bodies.items():
         pattern = rf"(<!-- {place} -->\n).*?(<!-- end -->)"
         text = re.sub(pattern, lambda found, body=body: f"{found[1]}{body}\n{found[2]}", text, flags=re.DOTALL)
     return text
@@ -380,6 +394,7 @@ def main() -> int:
     pages = {
         "docs/commands.md": commands(),
         "docs/settings.md": settings(),
+        "docs/chat.md": chat(),
         "docs/figures.md": figures(),
         "README.md": readme("README.md"),
         "README.zh.md": readme("README.zh.md"),

@@ -48,7 +48,7 @@ def test_commands(document: str, place: Path) -> None:
         given, target = (command[:-2], command[-1]) if ">" in command else (command, None)
         done = subprocess.run(
             [sys.executable, "-m", "fabula", *given], cwd=place, env={**os.environ, **QUICK}, capture_output=True,
-            check=False,
+            stdin=subprocess.DEVNULL, check=False,
         )  # fmt: skip
         assert done.returncode == 0, (command, done.stderr.decode())
         if target:

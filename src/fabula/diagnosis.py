@@ -9,7 +9,17 @@ from importlib import metadata, util
 from fabula import machine
 from fabula.version import __version__
 
-CORE = ("numpy", "tokenizers", "safetensors", "onnxruntime", "onnx", "cyclopts", "rich", "platformdirs")
+CORE = (
+    "numpy",
+    "tokenizers",
+    "safetensors",
+    "onnxruntime",
+    "onnx",
+    "cyclopts",
+    "rich",
+    "platformdirs",
+    "prompt_toolkit",
+)
 EXTRAS = {
     "train": ("torch",),
     "formats": ("selectolax",),

@@ -6,6 +6,7 @@
     │   ├── TextError                    a missing, empty, binary or undecodable text
     │   ├── UnknownSymbolError           a word the `symbols` unit has never met
     │   ├── VectorsError                 a file of word vectors that cannot be used
+    │   ├── TableError                   a file of the writing table that is damaged, or of another model
     │   └── FolderError                  not a model folder, a damaged one, or one that is in the way
     ├── MissingExtraError       exit 2   an optional part that is not installed
     └── DivergedError           exit 3   the training ran into NaN or infinity
@@ -42,6 +43,10 @@ class UnknownSymbolError(InputError):
 
 class VectorsError(InputError):
     """A file of word vectors is damaged, empty, or of another width than asked for."""
+
+
+class TableError(InputError):
+    """A file of the writing table is damaged, of another model, or cannot be saved."""
 
 
 class FolderError(InputError):

@@ -32,6 +32,13 @@ Write a story with a model, word by word as you watch.
     fabula write tales-model -p "The fox" --best-of 50
     fabula write tales-model:0.7 fables-model:0.3 --words 300
     fabula write tales-model --book 50000""",
+    "chat": """\
+Write a story with a model, you and it in turns, on a screen of its own.
+
+    fabula chat tales-model
+    fabula chat tales-model --table my-story.json
+    fabula chat tales-model > story.txt
+    echo "The fox said" | fabula chat tales-model --plain""",
     "novelty": """\
 Show what a story has copied, from where, and how that compares with what people copy.
 
