@@ -17,12 +17,12 @@ LAYERS = [
     {"evaluation", "model", "mixture", "footprint", "processor", "fineness", "constraints"},
     {"adaptation", "corpus", "folder", "recipe", "card"},
     {"outcome", "events", "pretrained", "inheritance", "storyteller", "baseline", "source", "dynamic"},
-    {"tuning"},
+    {"tuning", "meeting"},
     {"run"},
     {"checkpoints"},
     {"assembly"},
     {"training"},
-    {"narration", "trackers", "diagnosis", "report", "comparison", "ranking", "labels", "ensemble", "book"},
+    {"narration", "ways", "trackers", "diagnosis", "report", "comparison", "ranking", "labels", "ensemble", "book"},
     {"api"},
     {"article"},
     {"cli"},
@@ -35,7 +35,7 @@ WITHOUT_TORCH = {
     "forecast", "endings", "novelty", "ngram", "mixture", "fineness", "adaptation", "baseline", "engine", "footprint",
     "streams", "evaluation", "corpus", "folder", "recipe", "card", "events", "inheritance", "storyteller", "narration",
     "report", "api", "constraints", "source", "comparison", "ranking", "labels", "ensemble", "book",
-    "__init__",
+    "meeting", "__init__",
 }  # fmt: skip
 
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}

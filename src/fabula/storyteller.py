@@ -210,13 +210,13 @@ class Storyteller:
                 ending=Ending(words or (1 if until else WORDS), stops, until=until),
                 exact=words is not None and until != "story",
                 seam=seam,
-                constraints=self._constraints(how, prompt, words or WORDS),
+                constraints=self.constraints(how, prompt, words or WORDS),
             )
             for story in stories
         ]
         return ids, tales
 
-    def _constraints(self, how: SamplingConfig, prompt: str, words: int) -> Constraints | None:
+    def constraints(self, how: SamplingConfig, prompt: str, words: int) -> Constraints | None:
         """The rules of a story that goes on from a prompt, None without any."""
         if not (how.ban or how.ban_letters or how.require or how.max_copy):
             return None
