@@ -109,8 +109,7 @@ def _carry_out(run: Run) -> Outcome:
             raise
         training = run.settings.training
         late = training.checkpoint_every and run.seconds >= training.checkpoint_every
-        half = training.both_ways and not run.corpus.backward  # to go on from when the other half is cut short
-        if stopped == "interrupted" or late or half:
+        if stopped == "interrupted" or late or training.both_ways:  # the one waits for the other to be gone on with
             checkpoints.save(run)
         return _write(run, stopped)
 

@@ -52,6 +52,8 @@ class Draft:
     """What it says so far, as it is read."""
     _bytes: bytes = b""
     """Of a character that is not complete."""
+    _place: Cut = Cut(0, 0, "")
+    """Where the last character ended."""
     _inside: bool = False
     _sound: bool = True
 
@@ -70,9 +72,10 @@ class Draft:
         """It has come."""
         piece, rest = self.piece(unit)
         before, after = (piece[-1:], self.text[:1]) if self.backward else (self.text[-1:], piece[:1])
-        whole = not self._bytes and self._sound
-        if self.units and whole and (not self.tokenizer.lossless or (piece and _is_gap(before, after))):
-            self.cuts.append(Cut(len(self.units), self.words, self.text))
+        if not self._bytes:
+            self._place = Cut(len(self.units), self.words, self.text)
+        if self._sound and self._place.units and (not self.tokenizer.lossless or (piece and _is_gap(before, after))):
+            self.cuts.append(self._place)
         for character in reversed(piece) if self.backward else piece:
             kind = kind_of(character)
             self.words += kind == WORD or (kind == LETTER and not self._inside)
@@ -100,8 +103,7 @@ class Voice:
     """A model as one that reads on; what it remembers is a state, or with a window its last units."""
 
     def __init__(self, teller: Storyteller) -> None:
-        self.tokenizer = teller.tokenizer
-        self._engine, self._window = teller.engine, teller.settings.model.window
+        self.tokenizer, self.engine, self._window = teller.tokenizer, teller.engine, teller.settings.model.window
 
     def begin(self, ids: Sequence[int]) -> Heard:
         """What may come after a beginning, for one draft."""
@@ -110,18 +112,18 @@ class Voice:
             last = list(ids)[max(0, len(ids) - self._window) :]
             return self._look(np.array([[end] * (self._window - len(last)) + last]))
         told = np.array([[end, *ids]])
-        return self._engine.step(told[:, -1], self._engine.read(told[:, :-1], self._engine.initial_state(1)))
+        return self.engine.step(told[:, -1], self.engine.read(told[:, :-1], self.engine.initial_state(1)))
 
     def go_on(self, units: Integers, memory: State) -> Heard:
         """What may come after one unit more of each: units (B,)."""
         if self._window:
             return self._look(np.concatenate([memory[0][:, 1:], units[:, None]], axis=1).astype(np.int64))
-        return self._engine.step(units, memory)
+        return self.engine.step(units, memory)
 
     def _look(self, units: Integers) -> Heard:
         """Units (B, W), all that it sees."""
-        state = self._engine.read(units[:, :-1], self._engine.initial_state(len(units)))
-        return self._engine.step(units[:, -1], state)[0], (units.astype(np.float32),)
+        state = self.engine.read(units[:, :-1], self.engine.initial_state(len(units)))
+        return self.engine.step(units[:, -1], state)[0], (units.astype(np.float32),)
 
 
 class Guide(Protocol):

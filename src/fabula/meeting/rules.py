@@ -45,7 +45,7 @@ class Rules:
         return said and self._harmless(words, inside)
 
     def allows_before(self, piece: str, text: str) -> bool:
-        """Whether a piece may come before a text that the end follows; a word counts when it is complete."""
+        """Whether a piece may come before a text that the end follows; a word counts once, when it is complete."""
         if not self._letters.isdisjoint(piece.casefold()):
             return False
         if not (self._banned or self._most):
@@ -56,7 +56,8 @@ class Rules:
             spans.pop(0)  # it may go on to the left
         if not spans or spans[0][0] > len(piece):
             return True
-        return self._harmless([word for _, _, word in spans], [start < len(text) for start, _, _ in spans])
+        fresh = [start <= len(piece) and start < len(text) for start, _, _ in spans]
+        return self._harmless([word for _, _, word in spans], fresh)
 
     def _harmless(self, words: Sequence[str], inside: Sequence[bool]) -> bool:
         """Whether nothing banned and no long copy reaches into what is `inside`."""

@@ -79,15 +79,15 @@ class Wish:
     def repeats(self, units: list[int]) -> bool:
         """Whether a run of `no_repeat` units comes again that the text between, these units, has a part in."""
         size = self.how.no_repeat
-        before, after = self.given[-FAR:], self.closing[: max(0, size - 1)]
-        line, seen = [*before, *units, *after], set[tuple[int, ...]]()
         if not size:
             return False
+        before, after, seen = self.given[-FAR:], self.closing[:FAR], dict[tuple[int, ...], bool]()
+        line, last = [*before, *units, *after], len(before) + len(units)
         for place in range(len(line) - size + 1):
-            run = tuple(line[place : place + size])
-            if place + size > len(before) and run in seen:
+            run, own = tuple(line[place : place + size]), len(before) - size < place < last
+            if run in seen and (own or seen[run]):
                 return True
-            seen.add(run)
+            seen[run] = own
         return False
 
 
