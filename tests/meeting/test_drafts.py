@@ -64,7 +64,7 @@ def test_broken_characters_are_never_cut_after(backward: bool) -> None:
 
 
 def teller(window: int, vocabulary: Sequence[str] = ("the old cat sat and so it was",)) -> Storyteller:
-    import torch  # noqa: PLC0415
+    import torch
 
     tokenizer = build("chars", vocabulary, None)
     settings: Settings = resolve(

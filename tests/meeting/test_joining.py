@@ -1,4 +1,4 @@
-"""A text between a prompt and an end, by models of every unit: exact, without a seam, by the rules, and again the same."""
+"""A text between a prompt and an end, by models of every unit: exact, without a seam, by the rules, and repeatable."""
 
 import re
 from collections.abc import Callable
@@ -13,7 +13,6 @@ from fabula.config import SamplingConfig
 from fabula.errors import FolderError, UnknownSymbolError, UsageError
 from fabula.meeting import Meeting, load, tell_backwards
 from fabula.novelty import Index
-from fabula.storyteller import Storyteller
 from fabula.text import count_words, words_of
 
 UNITS = ("symbols", "words", "subwords", "chars", "bytes")
@@ -227,8 +226,7 @@ def test_bad_input(by_heart: Meeting, tmp_path: Path) -> None:
 
 def test_one_that_reads_from_the_end_tells_what_came_before(by_heart: Meeting, fable: Path) -> None:
     symbols = fable.read_text(encoding="utf-8").split()
-    backward = by_heart._back  # noqa: SLF001 - the second model, as a voice
-    teller = Storyteller(by_heart.settings, by_heart.forward.tokenizer, {}, engine=backward.engine)
+    teller = by_heart.backward
     end = " ".join(symbols[-4:])
     told = tell_backwards(teller, end, words=20, sampling=SamplingConfig(temperature=0))
     tokenizer = teller.tokenizer

@@ -79,7 +79,7 @@ class Meeting:
     """Two models of the same units, the second of which reads from the end."""
 
     def __init__(self, forward: Storyteller, backward: Storyteller) -> None:
-        self.forward, self.settings = forward, forward.settings
+        self.forward, self.backward, self.settings = forward, backward, forward.settings
         self._on, self._back = Voice(forward), Voice(backward)
 
     def write(
