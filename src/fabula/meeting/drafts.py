@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import codecs
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -55,7 +55,6 @@ class Draft:
     _place: Cut = Cut(0, 0, "")
     """Where the last character ended."""
     _inside: bool = False
-    _sound: bool = True
 
     def piece(self, unit: int) -> tuple[str, bytes]:
         """The characters that a unit would complete, and the bytes of the one that it would begin."""
@@ -68,20 +67,25 @@ class Draft:
         open_bytes = len(whole) - len(whole.lstrip(_CONTINUING))
         return whole[open_bytes:].decode("utf-8", "replace"), whole[:open_bytes]
 
+    def is_sound(self, unit: int) -> bool:
+        """Whether a unit would leave no character broken."""
+        piece, rest = self.piece(unit)
+        return "\ufffd" not in piece and len(rest) < 4
+
     def take(self, unit: int) -> None:
         """It has come."""
         piece, rest = self.piece(unit)
         before, after = (piece[-1:], self.text[:1]) if self.backward else (self.text[-1:], piece[:1])
         if not self._bytes:
             self._place = Cut(len(self.units), self.words, self.text)
-        if self._sound and self._place.units and (not self.tokenizer.lossless or (piece and _is_gap(before, after))):
+        if self._place.units and (not self.tokenizer.lossless or (piece and _is_gap(before, after))):
             self.cuts.append(self._place)
         for character in reversed(piece) if self.backward else piece:
             kind = kind_of(character)
             self.words += kind == WORD or (kind == LETTER and not self._inside)
             self._inside = kind == LETTER
         self.text = piece + self.text if self.backward else self.text + piece
-        self._bytes, self._sound = rest, self._sound and "\ufffd" not in piece and len(rest) < 4
+        self._bytes = rest
         self.units.append(unit)
 
 
@@ -168,8 +172,7 @@ def draw(
                 left[voice.tokenizer.end] = -np.inf
                 if first is not None and not draft.units:
                     left[~first] = -np.inf
-                allowed = guide.allows if guide else None
-                drawn = choose(left, [*given[-FAR:], *draft.units], filters, rngs[number], allowed)
+                drawn = choose(left, [*given[-FAR:], *draft.units], filters, rngs[number], _allowing(draft, guide))
                 queue += (guide.instead(drawn, left, draft.words) if guide else []) or [drawn]
             draft.take(queue.pop(0))
             if guide:
@@ -183,6 +186,10 @@ def draw(
             if draft.words <= words and len(draft.units) < PATIENCE * (words + 1)
         ]
         going, rows = [going[place] for place in still], np.array(still, np.intp)
+
+
+def _allowing(draft: Draft, guide: Guide | None) -> Callable[[int], bool]:
+    return lambda unit: draft.is_sound(unit) and (guide is None or guide.allows(unit))
 
 
 @dataclass(frozen=True)
