@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fabula.config import Settings, resolve
-from fabula.meeting.drafts import Draft, Voice, cost, draw, read
+from fabula.meeting.drafts import Draft, Spelling, Voice, cost, draw, read
 from fabula.model import LanguageModel
 from fabula.storyteller import Storyteller
 from fabula.text import count_words, words_of
@@ -56,17 +56,36 @@ def test_bytes_come_from_either_side(text: str, backward: bool) -> None:
 
 
 @pytest.mark.parametrize("backward", [False, True])
-@pytest.mark.parametrize("text", ["a猫b", "aéb", "a🦊b"])
+@pytest.mark.parametrize("text", ["a猫b", "aéb", "a🦊b", "a\ud7ffb"])
 def test_no_character_is_left_broken(text: str, backward: bool) -> None:
     """Whatever byte may come next is one after which the character can still become whole."""
     tokenizer, data = build("bytes", ["x"], None), text.encode()[:: -1 if backward else 1]
-    draft = Draft(tokenizer, backward)
+    draft, spelling = Draft(tokenizer, backward), Spelling(tokenizer, backward=backward)
     for place, byte in enumerate(data):
-        assert draft.is_sound(byte)
-        inside = 1 < place < len(data) - 1
-        assert draft.is_sound(ord("c")) is not inside
+        sound = spelling.sound(draft.open_bytes)
+        assert sound[byte]
+        assert sound[ord("c")] == (place < 2 or place == len(data) - 1)
+        assert not sound[tokenizer.end]
         draft.take(byte)
-    assert not draft.is_sound(0xFF)
+
+
+@pytest.mark.parametrize("backward", [False, True])
+def test_there_is_always_a_byte_that_may_come(backward: bool) -> None:
+    """Every way into a character leads out of it again, half of a surrogate pair included."""
+    tokenizer = build("bytes", ["x"], None)
+    spelling, met, ahead = Spelling(tokenizer, backward=backward), {b""}, [b""]
+    while ahead:
+        rest = ahead.pop()
+        sound = np.flatnonzero(spelling.sound(rest))
+        assert len(sound)
+        for byte in {*sound[[0, -1]].tolist()} if rest else sound.tolist():
+            draft = Draft(tokenizer, backward, open_bytes=rest)
+            draft.take(byte)
+            assert "\ufffd" not in draft.text
+            if draft.open_bytes not in met:
+                met.add(draft.open_bytes)
+                ahead.append(draft.open_bytes)
+    assert len(met) > 60
 
 
 def teller(window: int, vocabulary: Sequence[str] = ("the old cat sat and so it was",)) -> Storyteller:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import codecs
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -50,7 +50,7 @@ class Draft:
     cuts: list[Cut] = field(default_factory=list)
     text: str = ""
     """What it says so far, as it is read."""
-    _bytes: bytes = b""
+    open_bytes: bytes = b""
     """Of a character that is not complete."""
     _place: Cut = Cut(0, 0, "")
     """Where the last character ended."""
@@ -58,25 +58,13 @@ class Draft:
 
     def piece(self, unit: int) -> tuple[str, bytes]:
         """The characters that a unit would complete, and the bytes of the one that it would begin."""
-        spelling = self.tokenizer.spelling(unit)
-        if not self.backward:
-            whole = self._bytes + spelling
-            text, used = codecs.utf_8_decode(whole, "replace", False)
-            return text, whole[used:]
-        whole = spelling + self._bytes
-        open_bytes = len(whole) - len(whole.lstrip(_CONTINUING))
-        return whole[open_bytes:].decode("utf-8", "replace"), whole[:open_bytes]
-
-    def is_sound(self, unit: int) -> bool:
-        """Whether a unit would leave no character broken."""
-        piece, rest = self.piece(unit)
-        return "\ufffd" not in piece and len(rest) < 4
+        return _pieced(self.tokenizer.spelling(unit), self.open_bytes, backward=self.backward)
 
     def take(self, unit: int) -> None:
         """It has come."""
         piece, rest = self.piece(unit)
         before, after = (piece[-1:], self.text[:1]) if self.backward else (self.text[-1:], piece[:1])
-        if not self._bytes:
+        if not self.open_bytes:
             self._place = Cut(len(self.units), self.words, self.text)
         if self._place.units and (not self.tokenizer.lossless or (piece and _is_gap(before, after))):
             self.cuts.append(self._place)
@@ -85,11 +73,45 @@ class Draft:
             self.words += kind == WORD or (kind == LETTER and not self._inside)
             self._inside = kind == LETTER
         self.text = piece + self.text if self.backward else self.text + piece
-        self._bytes = rest
+        self.open_bytes = rest
         self.units.append(unit)
 
 
 _CONTINUING = bytes(range(0x80, 0xC0))
+"""Bytes that no character begins with."""
+
+
+def _pieced(spelling: bytes, rest: bytes, *, backward: bool) -> tuple[str, bytes]:
+    """The characters complete when a spelling joins the rest of others, and what is left of the next one."""
+    if not backward:
+        text, used = codecs.utf_8_decode(rest + spelling, "replace", False)
+        return text, (rest + spelling)[used:]
+    whole = spelling + rest
+    left = len(whole) - len(whole.lstrip(_CONTINUING))
+    return whole[left:].decode("utf-8", "replace"), whole[:left]
+
+
+class Spelling:
+    """Which units leave no character broken, one direction of a vocabulary."""
+
+    def __init__(self, tokenizer: Tokenizer, *, backward: bool) -> None:
+        self._spellings = [tokenizer.spelling(unit) for unit in range(tokenizer.end)]
+        self._backward, self._masks = backward, dict[bytes, NDArray[np.bool_]]()
+
+    def sound(self, rest: bytes) -> NDArray[np.bool_]:
+        """Which units may come when these bytes of a character are there, (V,); never the end of a story."""
+        if rest not in self._masks:
+            fitting = (self._fits(spelling, rest) for spelling in self._spellings)
+            self._masks[rest] = np.array([*fitting, False])
+        return self._masks[rest]
+
+    def _fits(self, spelling: bytes, rest: bytes) -> bool:
+        edge = spelling[-1:] if self._backward else spelling[:1]
+        if rest and edge < b"\x80":
+            return False  # most of them
+        text, left = _pieced(spelling, rest, backward=self._backward)
+        # Python takes the first two bytes of half a surrogate pair for the beginning of a character.
+        return "\ufffd" not in text and len(left) < 4 and not (left[:1] == b"\xed" and left[1:2] >= b"\xa0")
 
 
 def _is_gap(before: str, after: str) -> bool:
@@ -163,16 +185,17 @@ def draw(
     `first` (V,) are the units that may come first, all when not given.
     """
     scores, memory = heard
+    spelling = Spelling(voice.tokenizer, backward=drafts[0].backward)
     rows, going, queues = np.zeros(len(drafts), np.intp), list(range(len(drafts))), [list[int]() for _ in drafts]
     while going:
         for number, row in zip(going, rows, strict=True):
             draft, guide, queue = drafts[number], guides[number], queues[number]
             if not queue:
-                left = scores[row].copy()
-                left[voice.tokenizer.end] = -np.inf
-                if first is not None and not draft.units:
-                    left[~first] = -np.inf
-                drawn = choose(left, [*given[-FAR:], *draft.units], filters, rngs[number], _allowing(draft, guide))
+                may = spelling.sound(draft.open_bytes)
+                may = may & first if first is not None and not draft.units else may
+                left = np.where(may, scores[row], np.float32(-np.inf))
+                allowed = guide.allows if guide else None
+                drawn = choose(left, [*given[-FAR:], *draft.units], filters, rngs[number], allowed)
                 queue += (guide.instead(drawn, left, draft.words) if guide else []) or [drawn]
             draft.take(queue.pop(0))
             if guide:
@@ -186,10 +209,6 @@ def draw(
             if draft.words <= words and len(draft.units) < PATIENCE * (words + 1)
         ]
         going, rows = [going[place] for place in still], np.array(still, np.intp)
-
-
-def _allowing(draft: Draft, guide: Guide | None) -> Callable[[int], bool]:
-    return lambda unit: draft.is_sound(unit) and (guide is None or guide.allows(unit))
 
 
 @dataclass(frozen=True)
