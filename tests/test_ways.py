@@ -170,15 +170,19 @@ def test_what_was_lost_before_its_first_checkpoint_begins_anew(whole: Path, tmp_
 
 def test_both_go_further_when_both_are_done(whole: Path, tmp_path: Path) -> None:
     out = tmp_path / "m"
-    shutil.copytree(whole / "m", out)
-    outcome = fabula.train(resume=out, settings={"training": {"steps": 62}})
+    learn(whole / "tales.txt", out, training={"checkpoint_every": 0.01})
+    outcome = fabula.train(resume=out, settings={"training": {"steps": 10}})
     assert outcome.backward
-    assert outcome.steps == outcome.backward.steps == 62
+    assert outcome.steps == outcome.backward.steps == 10
+    before = weights(whole / "m" / "backward")
+    with pytest.raises(FolderError, match="has learned both ways to the end"):  # too short for checkpoints of its own
+        fabula.train(resume=whole / "m", settings={"training": {"steps": 70}})
+    assert weights(whole / "m" / "backward") == before
 
 
 def test_a_training_goes_on_as_it_was_begun(whole: Path, tmp_path: Path) -> None:
     out = tmp_path / "m"
-    shutil.copytree(whole / "m", out)
+    learn(whole / "tales.txt", out, training={"checkpoint_every": 0.01})
     with pytest.raises(UsageError, match="one half"):
         fabula.train(resume=out / "backward")
     with pytest.raises(UsageError, match="got another --both-ways"):

@@ -109,7 +109,8 @@ def _carry_out(run: Run) -> Outcome:
             raise
         training = run.settings.training
         late = training.checkpoint_every and run.seconds >= training.checkpoint_every
-        if stopped == "interrupted" or late or training.both_ways:  # the one waits for the other to be gone on with
+        half = training.both_ways and not run.corpus.backward  # to go on from when the other half is cut short
+        if stopped == "interrupted" or late or half:
             checkpoints.save(run)
         return _write(run, stopped)
 

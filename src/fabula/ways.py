@@ -19,6 +19,9 @@ from fabula.folder import BACKWARD
 from fabula.inheritance import Ancestor
 from fabula.outcome import Outcome, recorded
 
+_CUT_SHORT = {"interrupted", "diverged"}
+"""How a training stopped that did not come to its end."""
+
 
 def train(
     corpus: Corpus,
@@ -62,6 +65,8 @@ def resume(
     `given` is what the settings of the second overrule; `ancestor` is what it starts from if it has not begun.
     """
     later, skipped = folder.read_checkpoint(out / BACKWARD)
+    if later is None and _is_whole(out / BACKWARD):
+        raise FolderError(f"{str(out)!r} has learned both ways to the end: --force starts anew, -o names another")
     told = _finished(out, saved)
     if told is None or (later and _finished(out / BACKWARD, later)):
         told = training.resume(corpus, out, settings, saved, listeners=listeners, begun=begun)
@@ -98,12 +103,20 @@ def _turned(
     return replace(told, backward=second)
 
 
+def _is_whole(path: Path) -> bool:
+    """Whether the training of the model that reads from the end came to its own end."""
+    try:
+        return folder.read_model(path, backward=True).about["stopped"] not in _CUT_SHORT
+    except FolderError:
+        return False
+
+
 def _finished(path: Path, saved: folder.Checkpoint) -> Outcome | None:
     """What a training came to that ended where its checkpoint stands; None for one that was cut short."""
     try:
         about = folder.read_model(path, backward=bool(saved.state["backward"])).about
     except FolderError:
         return None
-    if about["steps"] != saved.step or about["stopped"] in {"interrupted", "diverged"}:
+    if about["steps"] != saved.step or about["stopped"] in _CUT_SHORT:
         return None
     return recorded(path, about, saved.state["seconds"])
