@@ -127,7 +127,8 @@ def _join(
     """The best way to join two drafts: a place of each side, and the nats for each unit that both models need.
 
     Every way is judged by what the drafts cost the models that told them and by the two units at the seam, then a
-    shortlist by all that each model thinks of what the other told. Errors: UsageError where nothing keeps to the rules.
+    shortlist by all that the model thinks of it, what was told from the end and the end included (docs/log.md).
+    Errors: UsageError where nothing keeps to the rules.
     """
     (left, on), (right, back) = one, two
     if not left.places:
@@ -141,16 +142,19 @@ def _join(
         raise UsageError(NONE)
     places, others = (list(row) for row in zip(*found, strict=True))
     then = [right.units(other)[::-1] + asked.closing[:CONTEXT] for other in others]
-    first = [left.units(place)[::-1] + asked.given[::-1][:CONTEXT] for place in places]
     forward = left.nats(read_on, places, then, after[places, others])
-    backward = right.nats(read_back, others, first, before[places, others])
-    best = int(np.argmin(forward + backward))
-    return places[best], others[best], (float(forward[best]), float(backward[best]))
+    best = int(np.argmin(forward))
+    place, other = found[best]
+    first = left.units(place)[::-1] + asked.given[::-1][:CONTEXT]
+    backward = right.nats(read_back, [other], [first], before[[place], [other]])
+    return place, other, (float(forward[best]), float(backward[0]))
 
 
 def _shortlist(asked: Wish, rules: Rules, left: Side, right: Side, costs: Nats) -> list[tuple[int, int]]:
     """Ways to join two drafts that are about as long as they should be and keep to the rules, by rising `costs`."""
     fits = np.abs(left.words[:, None] + right.words - asked.words) <= asked.leeway  # (L, R)
+    said, added = (np.array([rules.says(cut.text) for _, cut in side.places], bool) for side in (left, right))
+    fits &= (said[:, None] | added).all(axis=-1)
     order = np.argsort(np.where(fits, costs, np.inf), axis=None, kind="stable")
     found = list[tuple[int, int]]()
     for number in order[: min(TRIED, int(fits.sum()))].tolist():

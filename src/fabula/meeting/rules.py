@@ -30,6 +30,11 @@ class Rules:
         self._before = prompt[before[-self._reach :][0][0] :] if before else ""
         self._after = end[: after[: self._reach][-1][1]] if after else end
 
+    def says(self, text: str) -> list[bool]:
+        """Which of the required phrases a part of a text says."""
+        own = words_of(text) if self._required else []
+        return [any(_at(own, place, phrase) for place in range(len(own))) for phrase in self._required]
+
     def hold(self, text: str) -> bool:
         """Whether a text keeps them all."""
         if not self._letters.isdisjoint(text.casefold()):
