@@ -41,6 +41,7 @@ def train(
     size: str | None = None,
     held_out: Paths = (),
     force: bool = False,
+    both_ways: bool | None = None,
     resume: str | Path | None = None,
     from_model: str | Path | None = None,
     settings: config.Layer | None = None,
@@ -51,7 +52,7 @@ def train(
 
     `settings` holds what is not left to fabula: `{"training": {"time": 60}, "text": {"unit": "words"}}`.
     `resume` names a folder whose training stopped before its end, `from_model` one whose model is to be started from;
-    `size` is tiny, small, medium or large.
+    `size` is tiny, small, medium or large. `both_ways` learns to read from the end too (`fabula.meeting`).
 
     Errors: FabulaError and its children, each one line.
 
@@ -60,7 +61,7 @@ def train(
     begun = clock.perf_counter() if begun is None else begun
     if size is not None and size not in config.SIZES:
         raise UsageError(f"--size must be one of {', '.join(config.SIZES)}, got {size!r}")
-    start = {"training": {"from_model": None if from_model is None else str(from_model)}}
+    start = {"training": {"from_model": from_model and str(from_model), "both_ways": both_ways}}
     given = config.merge(config.from_environment(), settings or {}, start)
     if resume is not None:
         return _resume(Path(resume), given, listeners, begun)
@@ -73,26 +74,37 @@ def train(
     if not text.paths:
         raise UsageError("expected a text to learn from: fabula train my-stories.txt")
     target = Path(out) if out is not None else default_folder(text.paths)
-    chosen, ancestor = replace(chosen, text=text), None
+    chosen, ancestors = replace(chosen, text=text), list[inheritance.Ancestor]()
+    by_direction = [chosen, chosen]
     if chosen.training.from_model is not None:
-        ancestor = _ancestor(chosen.training.from_model, target, force=force)
-        chosen = inheritance.settle(ancestor, given, chosen, size)
+        ancestors = _ancestors(chosen.training, target, force=force)
+        by_direction = [inheritance.settle(ancestor, given, chosen, size) for ancestor in ancestors]
     folder.check_claim(target, force=force)
-    if ancestor:
-        corpus = inheritance.prepare_with(ancestor, chosen.text)
+    if ancestors:
+        corpus = inheritance.prepare_with(ancestors[0], by_direction[0].text)
     else:
         corpus = prepare(chosen.text, seconds=recipe.seconds(chosen.training))
+    if chosen.training.both_ways:
+        return _ways().train(
+            corpus, target, by_direction[0], backward=by_direction[1], size=size, force=force, ancestors=ancestors,
+            listeners=listeners, begun=begun,
+        )  # fmt: skip
+    ancestor = ancestors[0] if ancestors else None
     return _training().train(
-        corpus, target, chosen, size=size, force=force, ancestor=ancestor, listeners=listeners, begun=begun
+        corpus, target, by_direction[0], size=size, force=force, ancestor=ancestor, listeners=listeners, begun=begun
     )
 
 
-def _ancestor(path: str, target: Path, *, force: bool) -> inheritance.Ancestor:
-    """The model to start from, read before its folder may be replaced, which only `force` allows."""
-    ancestor = inheritance.read_ancestor(path)
+def _ancestors(training: config.TrainingConfig, target: Path, *, force: bool) -> list[inheritance.Ancestor]:
+    """The model to start from, read before its folder may be replaced, which only `force` allows.
+
+    To learn both ways there are two, and the second is the one that reads from the end.
+    """
+    path = training.from_model or ""
+    ancestors = [inheritance.read_ancestor(path)]
     if not force and target.exists() and target.samefile(path):
         raise UsageError(f"--from and -o are both {path!r}: name a new folder with -o, or replace the old by --force")
-    return ancestor
+    return [*ancestors, inheritance.read_ancestor(path, backward=True)] if training.both_ways else ancestors
 
 
 def _resume(out: Path, given: config.Layer, listeners: Sequence[Listener], begun: float) -> Outcome:
@@ -101,9 +113,11 @@ def _resume(out: Path, given: config.Layer, listeners: Sequence[Listener], begun
     if saved is None:
         raise FolderError(f"{str(out)!r} has no checkpoint to go on from: fabula train makes a new model (-o, --force)")
     begun_with, settings = config.resolve(saved.state["settings"]), config.resolve(saved.state["settings"], given)
-    for name in ("from_model", "freeze", "layer_decay"):
+    if saved.state.get("backward"):
+        raise UsageError(f"{str(out)!r} is one half of a training: fabula train --resume {str(out.parent)!r}")
+    for name in ("from_model", "freeze", "layer_decay", "both_ways"):
         if getattr(settings.training, name) != getattr(begun_with.training, name):
-            option = "--from" if name == "from_model" else f"training.{name}"
+            option = {"from_model": "--from", "both_ways": "--both-ways"}.get(name, f"training.{name}")
             raise UsageError(f"--resume {str(out)!r} goes on as it was begun, got another {option}: leave one out")
     if "-" in settings.text.paths:
         raise UsageError(
@@ -114,6 +128,13 @@ def _resume(out: Path, given: config.Layer, listeners: Sequence[Listener], begun
         raise TextError(f"the text of {str(out)!r} has changed since its training stopped: bring it back, or --force")
     notes = [f"checkpoint {name} is damaged and was skipped" for name in skipped]
     corpus = replace(corpus, notes=(*notes, f"going on from step {saved.step:,}"))
+    if settings.training.both_ways:
+        path = settings.training.from_model
+        begins = path is not None and folder.latest_step(out / folder.BACKWARD) is None
+        ancestor = inheritance.read_ancestor(path or "", backward=True) if begins else None
+        return _ways().resume(
+            corpus, out, settings, saved, given=given, ancestor=ancestor, listeners=listeners, begun=begun
+        )
     return _training().resume(corpus, out, settings, saved, listeners=listeners, begun=begun)
 
 
@@ -143,6 +164,12 @@ def _training() -> ModuleType:
     with _needing_torch("training"):
         from fabula import training  # noqa: PLC0415
     return training
+
+
+def _ways() -> ModuleType:
+    with _needing_torch("training"):
+        from fabula import ways  # noqa: PLC0415
+    return ways
 
 
 def _dynamic() -> ModuleType:

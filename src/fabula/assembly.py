@@ -10,7 +10,7 @@ import torch
 
 from fabula import checkpoints, evaluation, footprint, precision, processor, recipe
 from fabula.config import Settings, TrainingConfig
-from fabula.corpus import Corpus, encode, first
+from fabula.corpus import Corpus, first
 from fabula.errors import UsageError
 from fabula.events import Listener
 from fabula.folder import Checkpoint
@@ -53,14 +53,15 @@ def begin(
         notes.append(gentler)
     run = _assemble(out, settings, replace(corpus, notes=tuple(notes)), listeners, begun)
     run.by_pace = list(by_pace)
-    limit = run.settings.training.time
+    limit = run.limit
     if limit is not None:
-        _keep_time(run, limit)
+        _keep_time(run)
     if ancestor:
         _start_from(ancestor, run)
     if limit is not None and limit - run.seconds - run.reserve < LEAST and not corpus.by_heart:
-        least = run.seconds + run.reserve + LEAST
-        raise UsageError(f"--time {limit:g}s is too short to learn anything here: give {least + 1:.0f}s or more")
+        time, least = run.settings.training.time or limit, run.seconds + run.reserve + LEAST + 1
+        least *= 1 + (time > limit)  # half of the time is for this one
+        raise UsageError(f"--time {time:g}s is too short to learn anything here: give {least:.0f}s or more")
     return run
 
 
@@ -101,18 +102,19 @@ def _gentler(settings: Settings) -> tuple[Settings, str]:
     return replace(settings, training=replace(settings.training, lr=lr)), said
 
 
-def _keep_time(run: Run, limit: float) -> None:
+def _keep_time(run: Run) -> None:
     """Keep back what the last measurement will take of a time limit, and shorten it where that is too much."""
     kept, end, window = run.corpus.held_out, run.corpus.tokenizer.end, run.settings.model.window
     if kept is None:
         return
     with processor.ready(run.settings.training.threads):
         needed = evaluation.seconds_for(NumpyScorer(run.model), kept.tokens, end, window=window)
-    share = JUDGING * limit / max(needed, 1e-9)
+    training = run.settings.training
+    share = JUDGING * recipe.each(training, training.time or 0.0) / max(needed, 1e-9)
     if share < 1:
         said = f"{JUDGING:.0%} of the time is for measuring, so only {share:.0%} of what was kept aside is measured"
         stories = first(run.corpus.held_out_stories, run.corpus.tokenizer, max(1, int(share * kept.tokens)))
-        shorter = encode(stories, run.corpus.tokenizer)
+        shorter = run.corpus.encoded(stories)
         run.corpus = replace(run.corpus, held_out=shorter, held_out_stories=stories, notes=(*run.corpus.notes, said))
         run.check = run.corpus.kept(CHECK_TOKENS)
     run.measuring = needed * run.check.tokens / max(kept.tokens, 1) if run.check else 0.0

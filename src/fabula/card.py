@@ -7,6 +7,15 @@ from typing import Any
 
 from fabula.config import Settings
 
+_FORWARD = """Write with it:
+
+    fabula write FOLDER -p "Once upon a time\""""
+
+_BACKWARD = """It reads every story from its end, and belongs to the model in the folder above. Both together write one
+that ends with a given line:
+
+    fabula write FOLDER -p "Once upon a time" --end "And they never spoke again.\""""
+
 
 def write_card(about: Mapping[str, Any], settings: Settings) -> str:
     """Markdown for people who find the folder."""
@@ -28,6 +37,7 @@ def write_card(about: Mapping[str, Any], settings: Settings) -> str:
         if before
         else ""
     )
+    write = _BACKWARD if about.get("backward") else _FORWARD
     memory = f"the last {model.window} units" if model.window else "without limit (the state is carried)"
     return f"""# {about["name"]}
 
@@ -43,9 +53,7 @@ A small recurrent language model trained with fabula on one person's choice of t
 | an n-gram model of the same units | {baseline} |
 {both}{past}| accuracy on the text it learned | {about["train_accuracy"]:.1%} |
 
-Write with it:
-
-    fabula write FOLDER -p "Once upon a time"
+{write}
 
 It says what its texts say, in their words, and may repeat them word for word. It knows nothing of the world and should
 not be trusted with facts. `training.toml` holds every setting: `fabula train --config training.toml` repeats the run.

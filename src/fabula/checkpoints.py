@@ -32,6 +32,7 @@ def save(run: Run) -> None:
         "settings": {name: dataclasses.asdict(getattr(run.settings, name)) for name in SECTIONS},
         "tokenizer": run.corpus.tokenizer.to_json(),
         "digest": run.corpus.digest,
+        "backward": run.corpus.backward,
         "seconds": run.seconds,
         "best": run.best if math.isfinite(run.best) else None,
         **{name: getattr(run, name) for name in COUNTERS},

@@ -178,6 +178,10 @@ class TrainingConfig(Section):
         (), "parts of the network to keep as they are: embedding, cells.0, ..., head", commas=True
     )
     layer_decay: float = setting(1.0, "rate of a layer as a share of that of the layer above", low=0.0, high=1.0)
+    both_ways: bool = setting(
+        False,
+        "a second model learns to read from the end, so that stories can end with a given line; they share the time",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

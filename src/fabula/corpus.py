@@ -31,6 +31,10 @@ class Part:
         """Units in all stories, end marks not counted."""
         return sum(len(stream) for stream in self.streams)
 
+    def backwards(self) -> Part:
+        """The same stories from their ends to their beginnings; their bytes are the same."""
+        return replace(self, streams=tuple(np.ascontiguousarray(stream[::-1]) for stream in self.streams))
+
 
 @dataclass(frozen=True)
 class Corpus:
@@ -45,12 +49,26 @@ class Corpus:
     notes: tuple[str, ...]
     opening: str
     """The first words of the text: what a story told on the way begins with."""
+    closing: str = ""
+    """The last words of its first story: what one told backwards ends with."""
+    backward: bool = False
+    """Every story is read from its end to its beginning."""
 
     def kept(self, most: int) -> Part | None:
         """The beginning of what is held out, about `most` units of it."""
         if self.held_out is None or self.held_out.tokens <= most:
             return self.held_out
-        return encode(first(self.held_out_stories, self.tokenizer, most), self.tokenizer)
+        return self.encoded(first(self.held_out_stories, self.tokenizer, most))
+
+    def encoded(self, stories: Sequence[Story]) -> Part:
+        """Some stories as ids, in the order in which they are read."""
+        part = encode(stories, self.tokenizer)
+        return part.backwards() if self.backward else part
+
+    def backwards(self) -> Corpus:
+        """The same stories, each read from its end to its beginning."""
+        held_out = self.held_out.backwards() if self.held_out else None
+        return replace(self, train=self.train.backwards(), held_out=held_out, notes=(), backward=True)
 
     @property
     def digest(self) -> str:
@@ -133,6 +151,7 @@ def prepare(
         unit_reason=reason,
         notes=tuple(note for note in notes if note),
         opening=_opening(train[0]),
+        closing=_closing(train[0]),
     )
 
 
@@ -143,3 +162,11 @@ def _opening(story: Story) -> str:
     if not words:
         return story.text[:4]
     return " ".join(words[:3]) if len(words[0]) <= 24 and count_words(words[0]) == 1 else words[0][:4]
+
+
+def _closing(story: Story) -> str:
+    """The last three words of a story, or its last four characters where words have no spaces."""
+    words = story.text.split()[-3:]
+    if not words:
+        return story.text[-4:]
+    return " ".join(words) if len(words[-1]) <= 24 and count_words(words[-1]) <= 1 else words[-1][-4:]

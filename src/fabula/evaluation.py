@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -140,6 +140,16 @@ class Measure(Figures):
             words=self.words, how=how,
         )  # fmt: skip
         return replace(self, helped={**self.helped, name: found})
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Measure:
+        """A measurement as a model folder holds it; characters and words come out to the nearest."""
+        nats = data["bits_per_byte"] * math.log(2) * data["bytes"]
+        word = data["perplexity_per_word"]
+        return cls(
+            nats=nats, tokens=data["tokens"], bytes=data["bytes"], correct=round(data["accuracy"] * data["tokens"]),
+            chars=round(nats / data["nats_per_char"]), words=round(nats / math.log(word)) if word else 0,
+        )  # fmt: skip
 
     def to_json(self) -> dict[str, float | int | dict[str, float | None] | None]:
         """What `fabula evaluate --json` prints; a perplexity beyond all bounds is null."""

@@ -29,6 +29,10 @@ class Began:
     opening: str
     step: int
     """0, or where an earlier run stopped."""
+    backward: bool = False
+    """Every story is read from its end to its beginning ..."""
+    closing: str = ""
+    """... and ends, when told on the way, with these words."""
 
 
 @dataclass(frozen=True, kw_only=True)

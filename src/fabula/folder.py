@@ -7,6 +7,7 @@
       novelty.index                                        runs of words of the training text, as hashes
       README.md  report.html                               for people: the model card, the page of the training
       checkpoints/step-000000001200/                       to go on exactly; safe to delete
+      backward/                                            a model of the same units that reads stories from their ends
       manifest.json                                        format version, size and SHA-256 of every file; written last
 
 No pickle anywhere: tensors are safetensors, everything else is text. Every write goes to a temporary sibling, is
@@ -43,6 +44,8 @@ from fabula.version import __version__
 FORMAT = 1
 MANIFEST = "manifest.json"
 INDEX = "novelty.index"
+BACKWARD = "backward"
+"""The folder inside a model's own of the model that reads from the end."""
 NETWORK = ("config.json", "tokenizer.json", "model.safetensors")
 OURS = frozenset(
     {
@@ -56,6 +59,7 @@ OURS = frozenset(
         "report.html",
         "checkpoints",
         "tensorboard",
+        BACKWARD,
     }
 )
 KEEP = 2
@@ -100,6 +104,8 @@ def check_claim(path: Path, *, force: bool) -> None:
     foreign = sorted(entry.name for entry in path.iterdir() if not _is_ours(entry.name))
     if foreign:
         raise FolderError(f"{str(path)!r} holds other files ({foreign[0]!r}): choose another folder with -o")
+    if os.path.lexists(path / BACKWARD):
+        check_claim(path / BACKWARD, force=True)  # it goes with the model, so it must be all ours too
     if any(path.iterdir()) and not force:
         raise FolderError(
             f"{str(path)!r} exists: --resume {str(path)!r} goes on with it, --force starts anew, -o names another"
@@ -109,14 +115,16 @@ def check_claim(path: Path, *, force: bool) -> None:
 def claim(path: Path, *, force: bool) -> None:
     """Make the folder of a new run.
 
-    With `force` an older model stays readable until the new one is complete; its checkpoints and logs go at once.
+    With `force` an older model stays readable until the new one is complete; its checkpoints and logs go at once, and
+    so does the model that reads from the end.
     """
     check_claim(path, force=force)
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise FolderError(f"cannot make the folder {str(path)!r}: {error.strerror}") from None
-    shutil.rmtree(path / "checkpoints", ignore_errors=True)
+    for name in ("checkpoints", BACKWARD):
+        shutil.rmtree(path / name, ignore_errors=True)
     for name in ("metrics.jsonl", "samples.jsonl", "report.html"):
         (path / name).unlink(missing_ok=True)
 
@@ -212,8 +220,27 @@ def write_model(
     _write(path / MANIFEST, _json({"format": FORMAT, "files": {name: _digest(data) for name, data in files.items()}}))
 
 
-def read_model(path: str | Path) -> Model:
-    """Read and verify a model; errors: FolderError, one line, before anything large is allocated."""
+def read_backward(path: str | Path) -> Model:
+    """Read and verify the model in a model's folder that reads its units from the end; errors: FolderError."""
+    inside = Path(path) / BACKWARD
+    if not os.path.lexists(inside):
+        read_model(path)  # what is no model at all is told first
+        raise FolderError(f"{str(path)!r} cannot write towards a given end: train it with --both-ways")
+    if inside.is_symlink():
+        raise FolderError(f"{str(inside)!r} must be a folder, got a link: copy the model anew")
+    if not os.path.lexists(inside / MANIFEST):
+        raise FolderError(f"{str(path)!r} has not learned both ways yet: fabula train --resume {str(path)!r} goes on")
+    model = read_model(inside, backward=True)
+    if read_text(inside, "tokenizer.json") != read_text(Path(path), "tokenizer.json"):
+        raise FolderError(f"{str(inside)!r} has other units than {str(path)!r}: train both anew with --force")
+    return model
+
+
+def read_model(path: str | Path, *, backward: bool = False) -> Model:
+    """Read and verify a model; errors: FolderError, one line, before anything large is allocated.
+
+    One that reads from the end speaks in reverse, and is read only as such.
+    """
     folder = Path(path)
     if not (folder / MANIFEST).is_file() or (folder / MANIFEST).is_symlink():
         if latest_step(folder) is not None:
@@ -223,7 +250,14 @@ def read_model(path: str | Path) -> Model:
         what = "holds no manifest.json" if folder.is_dir() else "is not there"
         raise FolderError(f"expected a model folder, but {str(path)!r} {what}: fabula train makes one")
     try:
-        return _read(folder)
+        model = _read(folder)
+        if bool(model.about.get("backward")) != backward:
+            if backward:
+                raise FolderError(f"{str(path)!r} does not read from the end: train the model again with --both-ways")
+            raise FolderError(
+                f"{str(path)!r} reads stories from their ends: name the folder it lies in, {str(folder.parent)!r}"
+            )
+        return model
     except FolderError:
         raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError, FabulaError) as error:

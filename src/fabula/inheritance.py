@@ -61,9 +61,13 @@ class Past:
     """How long measuring that took."""
 
 
-def read_ancestor(path: str) -> Ancestor:
-    """Read the model in a folder; errors: FolderError for a missing, unfinished or damaged one."""
-    model = folder.read_model(path)
+def read_ancestor(path: str, *, backward: bool = False) -> Ancestor:
+    """Read the model in a folder; errors: FolderError for a missing, unfinished or damaged one.
+
+    With `backward` the one inside that reads from the end.
+    """
+    model = folder.read_backward(path) if backward else folder.read_model(path)
+    path = str(Path(path) / folder.BACKWARD) if backward else path
     try:
         check_values(model.weights)
     except FolderError as error:

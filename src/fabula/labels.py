@@ -20,7 +20,8 @@ from typing import Any
 
 from fabula.config import SamplingConfig
 from fabula.errors import FabulaError, UsageError
-from fabula.folder import fingerprint
+from fabula.folder import BACKWARD, fingerprint
+from fabula.meeting import Meeting
 from fabula.storyteller import Storyteller
 from fabula.version import __version__
 
@@ -29,6 +30,8 @@ _FIELDS = {
     "version", "model", "network", "sha256", "prompt", "story", "words", "until", "stop", "sampling", "mixture",
     "precision",
 }  # fmt: skip
+_END = "end"
+"""One field more, of a story that was to end with a given line."""
 
 
 @dataclass(frozen=True)
@@ -51,19 +54,20 @@ def label(
     *,
     mixture: bool = False,
     precision: str = "fp32",
+    end: str | None = None,
 ) -> str:
     """The label of a story that `load(folder).write(prompt, story=story, **options)` told, with the line before it.
 
     `options` must hold the sampling; `mixture` says whether an n-gram model had its say, `precision` is that
-    of the storyteller.
+    of the storyteller. With an `end` it is `fabula.meeting.load(folder)` that told it.
     """
     sampling: SamplingConfig = options["sampling"]
     stop = options.get("stop") or ()
     said = {
         "version": __version__,
         "model": str(folder),
-        "network": fingerprint(folder),
-        "sha256": _hash(prompt + text),
+        "network": network(folder, both=end is not None),
+        "sha256": _hash(prompt + text + (end or "")),
         "prompt": prompt,
         "story": story,
         "words": options.get("words"),
@@ -72,6 +76,7 @@ def label(
         "sampling": dataclasses.asdict(sampling),
         "mixture": mixture,
         "precision": precision,
+        **({} if end is None else {_END: end}),
     }
     # A comment must not end before its time, whatever the prompt says.
     line = json.dumps(said).replace("<", "\\u003c").replace(">", "\\u003e")
@@ -87,13 +92,18 @@ def part(text: str) -> tuple[str, dict[str, Any]]:
         said = json.loads(found[1])
     except (ValueError, RecursionError):
         said = None
-    if not isinstance(said, dict) or set(said) != _FIELDS:
+    if not isinstance(said, dict) or set(said) - {_END} != _FIELDS:
         raise UsageError("the label cannot be read: it was changed, or written by another version of fabula")
     return text[: found.start()], said
 
 
-def verify(story: str, said: Mapping[str, Any], teller: Storyteller, network: str) -> Verdict:
-    """Write a story again by its label with a model, whose fingerprint is `network`.
+def network(folder: str | Path, *, both: bool) -> str:
+    """What a label calls the model in a folder: its fingerprint, or those of both that a given end takes."""
+    return fingerprint(folder) + (fingerprint(Path(folder) / BACKWARD) if both else "")
+
+
+def verify(story: str, said: Mapping[str, Any], teller: Storyteller | Meeting, network: str) -> Verdict:
+    """Write a story again by its label with a model, which `network` names; with a Meeting where it holds an end.
 
     Errors: UsageError for a label whose options are none.
     """
@@ -103,21 +113,23 @@ def verify(story: str, said: Mapping[str, Any], teller: Storyteller, network: st
     if said["sha256"] != _hash(story):
         return Verdict(same=False, why="the text was changed after it was written", label=found)
     try:
-        told = teller.write(
-            said["prompt"],
-            story=said["story"],
-            words=said["words"],
-            until=said["until"],
-            stop=tuple(said["stop"]),
-            sampling=SamplingConfig(**said["sampling"]),
-        )
+        told = _told(said, teller)
     except FabulaError:
         raise
     except (TypeError, ValueError, AttributeError):
         raise UsageError("the label cannot be read: its options are none") from None
-    if said["prompt"] + told.text != story:
+    if told != story:
         return Verdict(same=False, why="written again, it is another text: the label is not of this story", label=found)
     return Verdict(same=True, why="written again, it is the same bit for bit", label=found)
+
+
+def _told(said: Mapping[str, Any], teller: Storyteller | Meeting) -> str:
+    """The story as it is told now, whole."""
+    prompt, story, words, sampling = said["prompt"], said["story"], said["words"], SamplingConfig(**said["sampling"])
+    if isinstance(teller, Meeting):
+        return prompt + teller.write(prompt, said[_END], story=story, words=words, sampling=sampling).text + said[_END]
+    until, stop = said["until"], tuple(said["stop"])
+    return prompt + teller.write(prompt, story=story, words=words, until=until, stop=stop, sampling=sampling).text
 
 
 def _hash(text: str) -> str:

@@ -11,9 +11,10 @@ from pathlib import Path
 from fabula import folder
 from fabula.config import SamplingConfig
 from fabula.events import Began, Evaluated, Event
+from fabula.meeting import tell_backwards
 from fabula.storyteller import Storyteller
 
-WORDS = 40
+WORDS, HOW = 40, {"temperature": 0.6, "seed": 1}
 
 
 class Journal:
@@ -31,7 +32,10 @@ class Journal:
 
 
 class Narrator:
-    """Tells the same beginning with the same seed at every measurement, so that one sees it learn."""
+    """Tells the same beginning with the same seed at every measurement, so that one sees it learn.
+
+    One that reads from the end tells how it came to the same closing words.
+    """
 
     def __init__(self, show: Callable[[str, str], None] | None = None, prompt: str | None = None) -> None:
         """`show(prompt, text)` is called with every story told; `prompt` replaces the opening of the text."""
@@ -44,10 +48,13 @@ class Narrator:
             self._began = event
         elif isinstance(event, Evaluated) and self._began:
             began = self._began
-            prompt = began.opening if self._prompt is None else self._prompt
-            teller = Storyteller(began.settings, began.tokenizer, event.weights())
-            told = teller.write(prompt, words=WORDS, sampling=SamplingConfig(temperature=0.6, seed=1))
-            record = {"step": event.step, "seconds": round(event.seconds, 3), "prompt": prompt, "text": told.text}
+            teller, sampling = Storyteller(began.settings, began.tokenizer, event.weights()), SamplingConfig(**HOW)
+            if began.backward:
+                prompt, text = "", tell_backwards(teller, began.closing, words=WORDS, sampling=sampling)
+            else:
+                prompt = began.opening if self._prompt is None else self._prompt
+                text = teller.write(prompt, words=WORDS, sampling=sampling).text
+            record = {"step": event.step, "seconds": round(event.seconds, 3), "prompt": prompt, "text": text}
             folder.append(began.folder, "samples.jsonl", record)
             if self._show:
-                self._show(prompt, told.text)
+                self._show(prompt, text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,9 +38,17 @@ class Outcome:
 
     int8_cost: float | None = None
     """Share by which writing in whole numbers raises the cost of held-out text; None where it is not worth trying."""
+    backward: Outcome | None = None
+    """What the model came to that reads every story from its end, where one was trained."""
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether it may be gone on with."""
+        return self.stopped == "interrupted" or (self.backward is not None and self.backward.interrupted)
 
     def to_json(self) -> dict[str, Any]:
-        """What `fabula train --json` prints."""
+        """What `fabula train --json` prints; of two models the one that reads forwards, and the other inside."""
+        both = {"backward": self.backward.to_json()} if self.backward else {}
         return {
             "folder": str(self.folder),
             "seconds": round(self.seconds, 3),
@@ -55,7 +64,22 @@ class Outcome:
             "old_held_out_bits_per_byte_before": _rounded(self.old_held_out_before),
             "int8_cost": _rounded(self.int8_cost),
             "stopped": self.stopped,
+            **both,
         }
+
+
+def recorded(folder: Path, about: Mapping[str, Any], seconds: float) -> Outcome:
+    """What a training came to that ended earlier, as its model folder says; `seconds` is what it took."""
+    told = about["forecast_bits_per_byte"]
+    return Outcome(
+        folder=folder, seconds=seconds, steps=about["steps"], train_accuracy=about["train_accuracy"],
+        held_out=Measure.from_json(about["held_out"]) if about["held_out"] else None,
+        baseline=about["baseline_bits_per_byte"], mixture=about["mixture_bits_per_byte"],
+        mixture_weight=about["mixture_weight"], stopped=about["stopped"],
+        forecast=Forecast(bits_per_byte=told[1], low=told[0], high=told[2]) if told else None, epochs=about["epochs"],
+        old_held_out=about["old_held_out_bits_per_byte"],
+        old_held_out_before=about["old_held_out_bits_per_byte_before"],
+    )  # fmt: skip
 
 
 def _rounded(figure: float | None) -> float | None:

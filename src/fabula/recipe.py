@@ -165,8 +165,21 @@ def _head(facts: Facts, fine: bool) -> str:
 
 def seconds(training: TrainingConfig) -> float | None:
     """How long will be learned; None where something else ends it sooner."""
-    limited = training.steps is not None or training.epochs is not None
-    return None if limited else training.time or DEFAULT_SECONDS
+    return None if _limited(training) else each(training, training.time or DEFAULT_SECONDS)
+
+
+def each(training: TrainingConfig, time: float) -> float:
+    """What a time limit leaves to each of the models that share it."""
+    return time / 2 if training.both_ways else time
+
+
+def _whole(training: TrainingConfig) -> float | None:
+    """The time limit of all that is learned."""
+    return training.time if _limited(training) else training.time or DEFAULT_SECONDS
+
+
+def _limited(training: TrainingConfig) -> bool:
+    return training.steps is not None or training.epochs is not None
 
 
 def _forget_bias(facts: Facts, fine: bool) -> float:
@@ -180,7 +193,7 @@ def _at_length(training: TrainingConfig, facts: Facts, fine: bool) -> TrainingCo
     """Many small steps: they win on every text we measured, as long as there is time for an hour or less."""
     return replace(
         training,
-        time=seconds(training) or training.time,
+        time=_whole(training),
         batch=training.batch or (32 if fine else _lanes(facts)),
         length=training.length or (48 if fine else 32),
         reset=_or(training.reset, RESET),
@@ -202,7 +215,7 @@ def _epochs(training: TrainingConfig, model: ModelConfig, facts: Facts) -> float
         share = _cost(256, 512, 1, 0) / _cost(model.embedding or 0, model.hidden, model.layers, _scored(model, facts))
         lanes = min(facts.speeds, key=lambda lanes: abs(lanes - training.batch), default=0)  # the nearest
         speed = facts.speeds.get(lanes, UNITS_PER_SECOND)
-        limits.append(WHOLE * training.time * speed * share / facts.predictions)
+        limits.append(WHOLE * each(training, training.time) * speed * share / facts.predictions)
     return min(limits)
 
 
@@ -262,7 +275,7 @@ def _by_heart(training: TrainingConfig, model: ModelConfig, facts: Facts) -> Tra
     )
     return replace(
         training,
-        time=seconds(training) or training.time,
+        time=_whole(training),
         lr=_or(training.lr, 6e-3),
         decay="none" if training.decay == "linear" else training.decay,
         warmup=0.0,

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fabula import rounding
+from fabula import recipe, rounding
 from fabula.baseline import Baseline
 from fabula.cells import State
 from fabula.config import Settings
@@ -98,6 +98,14 @@ class Run:
     def seconds(self) -> float:
         """Since the start of the program."""
         return time.perf_counter() - self.begun
+
+    @property
+    def limit(self) -> float | None:
+        """Seconds after which it must be over: of two that share a time the first has half of it."""
+        training = self.settings.training
+        if training.time is None or self.corpus.backward:
+            return training.time
+        return recipe.each(training, training.time)
 
     @property
     def epochs(self) -> float:

@@ -90,12 +90,15 @@ def _carry_out(run: Run) -> Outcome:
             notes=run.corpus.notes,
             opening=run.corpus.opening,
             step=run.step,
+            backward=run.corpus.backward,
+            closing=run.corpus.closing,
         )
     )
     run.saved_at = run.evaluated_at = run.seconds
     run.ready = run.ready or run.seconds
     run.learning_from = (run.progress, run.epochs)
-    run.baseline, run.source = Baseline(run.corpus), Source(run.corpus)
+    run.baseline = Baseline(run.corpus)
+    run.source = None if run.corpus.backward else Source(run.corpus)
     with processor.ready(run.settings.training.threads):
         try:
             with _interruptible(run):
@@ -104,8 +107,10 @@ def _carry_out(run: Run) -> Outcome:
             if run.best_weights:
                 _write(run, "diverged")
             raise
-        every = run.settings.training.checkpoint_every
-        if stopped == "interrupted" or (every and run.seconds >= every):
+        training = run.settings.training
+        late = training.checkpoint_every and run.seconds >= training.checkpoint_every
+        half = training.both_ways and not run.corpus.backward  # to go on from when the other half is cut short
+        if stopped == "interrupted" or late or half:
             checkpoints.save(run)
         return _write(run, stopped)
 
@@ -222,8 +227,8 @@ def _advance(run: Run) -> str:
     """Move `progress` on by whichever limit is nearest; the name of a limit that is reached, or nothing."""
     training = run.settings.training
     shares: dict[str, float] = {}
-    if training.time is not None:
-        shares["time"] = (run.seconds - run.ready) / max(training.time - run.reserve - run.ready, 0.1)
+    if run.limit is not None:
+        shares["time"] = (run.seconds - run.ready) / max(run.limit - run.reserve - run.ready, 0.1)
     if training.steps is not None:
         shares["steps"] = run.step / training.steps
     if training.epochs is not None:
@@ -332,7 +337,7 @@ def _write(run: Run, stopped: str) -> Outcome:
     looked_back, before = None, None
     if run.past:
         looked_back, before = run.measured(run.past.stories).bits_per_byte, run.past.bits_per_byte
-    limit = run.settings.training.time
+    limit = run.limit
     patience = None if limit is None else max(0.0, limit - run.seconds)
     beside = run.baseline.beside(held_out, patience) if run.baseline else Beside()
     about = {
@@ -353,6 +358,7 @@ def _write(run: Run, stopped: str) -> Outcome:
         "old_held_out_bits_per_byte": looked_back,
         "old_held_out_bits_per_byte_before": before,
         "parameters": run.parameters,
+        "backward": run.corpus.backward,
     }
     weights = arrays(run.model.state_dict())
     about["int8_cost"] = run.rounding_cost(weights)

@@ -113,8 +113,9 @@ def look_back(ancestor: Ancestor, corpus: Corpus, most: int) -> tuple[Past | Non
     model = LanguageModel(replace(shape, dropout=0.0), old.size, torch.Generator())
     model.load_state_dict(_tensors(ancestor.model.weights))
     part, began = encode(kept, old), time.perf_counter()
+    part = part.backwards() if corpus.backward else part
     found = measure(NumpyScorer(model), part.streams, old.end, part.counts, window=shape.window).bits_per_byte
-    past = Past(stories=encode(kept, corpus.tokenizer), bits_per_byte=found, seconds=time.perf_counter() - began)
+    past = Past(stories=corpus.encoded(kept), bits_per_byte=found, seconds=time.perf_counter() - began)
     return past, f"{ancestor.path} needs {found:.3f} bits per byte for stories it had kept aside"
 
 

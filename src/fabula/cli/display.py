@@ -33,6 +33,8 @@ class Display:
         self._shown = 0.0
         self._tokens = 0
         self._held_out = ""
+        self._way = ""
+        """Which of two models learns."""
 
     def __enter__(self) -> Self:
         """Start; the bar itself appears with the first step."""
@@ -77,11 +79,24 @@ class Display:
         """The last lines: what came of it and what to do next."""
         if self._quiet:
             return
+        both = self._began is not None and self._began.settings.training.both_ways
+        self._sum_up(outcome, "forward, " if both else "")
+        if outcome.backward:
+            self._sum_up(outcome.backward, "backward, ")
+        name = str(outcome.folder)
+        if outcome.interrupted:
+            self._say(f"saved; go on with: fabula train --resume {name}", "bold")
+        prompt, end = (self._began.opening, self._began.closing) if self._began else ("Once upon a time", "")
+        towards = f' --end "{cli.visible(end)}"' if outcome.backward else ""
+        self._say(f'next: fabula write {name} -p "{cli.visible(prompt)}"{towards}', "bold")
+
+    def _sum_up(self, outcome: Outcome, which: str) -> None:
+        """What came of one model, and how it stands beside others."""
         held_out = outcome.held_out
         figure = f"{held_out.bits_per_byte:.3f} bits per byte on held-out text" if held_out else (
             f"{outcome.train_accuracy:.1%} of its own text known by heart; nothing was held out to judge it by"
         )  # fmt: skip
-        self._say(f"{outcome.stopped}: {outcome.steps:,} steps in {outcome.seconds:.1f} s, {figure}", "bold")
+        self._say(f"{which}{outcome.stopped}: {outcome.steps:,} steps in {outcome.seconds:.1f} s, {figure}", "bold")
         if held_out and outcome.baseline:
             gain = outcome.baseline - held_out.bits_per_byte
             verdict = f"beaten by {gain:.3f}" if gain > 0 else f"not beaten: better by {-gain:.3f}; give it more time"
@@ -98,23 +113,25 @@ class Display:
         if outcome.int8_cost is not None:
             chosen = "writes in int8" if rounding.choose("auto", outcome.to_json()) == "int8" else "writes in fp32"
             self._say(f"{chosen}: whole numbers cost {outcome.int8_cost:+.2%} of the held-out loss", "dim")
-        name = str(outcome.folder)
-        if outcome.stopped == "interrupted":
-            self._say(f"saved; go on with: fabula train --resume {name}", "bold")
-        prompt = self._began.opening if self._began else "Once upon a time"
-        self._say(f'next: fabula write {name} -p "{cli.visible(prompt)}"', "bold")
 
     @property
     def _unit(self) -> str:
         return self._began.tokenizer.unit if self._began else "units"
 
     def _begin(self, event: Began) -> None:
-        self._began = event
+        self._began, self._first, self._held_out, self._tokens = event, None, "", 0
+        self._way = ("backward  " if event.backward else "forward  ") if event.settings.training.both_ways else ""
         for note in event.notes:
             self._say(cli.visible(note), "dim")
         self._say(f"{event.parameters:,} parameters, {event.precision}, into {event.folder}", "dim")
+        if self._bar:
+            self._bar.stop()
         if self._console.is_terminal:
-            columns = (TextColumn("learning"), BarColumn(), TextColumn("{task.percentage:>3.0f}% {task.fields[facts]}"))
+            columns = (
+                TextColumn(f"learning {self._way}".rstrip()),
+                BarColumn(),
+                TextColumn("{task.percentage:>3.0f}% {task.fields[facts]}"),
+            )
             self._bar = Progress(*columns, console=self._console, transient=True, auto_refresh=False)
             self._task = self._bar.add_task("learning", total=1.0, facts="")
             self._bar.start()
@@ -135,7 +152,7 @@ class Display:
         self._bar.update(self._task, completed=event.progress, facts=facts, refresh=True)
 
     def _measure(self, event: Evaluated) -> None:
-        parts = [f"step {event.step:>6,}", f"loss {event.loss:.3f}", f"accuracy {event.accuracy:.1%}"]
+        parts = [f"{self._way}step {event.step:>6,}", f"loss {event.loss:.3f}", f"accuracy {event.accuracy:.1%}"]
         if event.held_out:
             self._held_out = f"held-out {event.held_out.bits_per_byte:.3f} bits/byte"
             parts.append(self._held_out + (" *" if event.best else ""))

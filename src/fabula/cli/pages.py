@@ -20,6 +20,7 @@ Learn from your texts and write a model folder.
     fabula train my-stories.txt
     fabula train tales/ more.epub -o tales-model --time 10m
     fabula train fable.txt --unit symbols --window 3
+    fabula train tales/ -o tales-model --both-ways
     fabula train --resume tales-model
     fabula train poems.txt --from tales-model -o poems-model""",
     "write": """\
@@ -30,6 +31,7 @@ Write a story with a model, word by word as you watch.
     fabula write tales-model -n 3 --until sentence --json
     fabula write tales-model --max-copy 8 --ban wolf --require snow
     fabula write tales-model -p "The fox" --best-of 50
+    fabula write tales-model -p "Once" --end "And they never spoke again."
     fabula write tales-model:0.7 fables-model:0.3 --words 300
     fabula write tales-model --book 50000""",
     "chat": """\

@@ -29,6 +29,7 @@ def train(
     encoding: Encoding = None,
     seed: Seed = None,
     force: Annotated[bool, Parameter(negative="")] = False,
+    both_ways: Annotated[bool, Parameter(negative="")] = False,
     resume: Path | None = None,
     from_: Annotated[Path | None, Parameter(name="--from")] = None,
     report_to: str | None = None,
@@ -70,6 +71,8 @@ def train(
         What the stories told on the way begin with; the text's own opening when not given.
     force
         Replace the model in an existing folder.
+    both_ways
+        Also learn to read every story from its end, for fabula write --end; half of the time each.
     resume
         Go on with the training in this folder.
     from_
@@ -91,11 +94,11 @@ def train(
     display = Display(quiet=quiet)
     with display, Reporter() as reporter:
         outcome = api.train(
-            texts(paths), out, size=size, held_out=held_out, force=force, resume=resume, from_model=from_,
-            begun=cli.BEGUN, settings=layered(flags, set_, config),
+            texts(paths), out, size=size, held_out=held_out, force=force, both_ways=both_ways or None,
+            resume=resume, from_model=from_, begun=cli.BEGUN, settings=layered(flags, set_, config),
             listeners=[Journal(), display, Narrator(show=display.tell, prompt=prompt), *tracking, reporter],
         )  # fmt: skip
     if json:
         print_json(outcome.to_json())
     display.conclude(outcome)
-    return cli.INTERRUPTED if outcome.stopped == "interrupted" else 0
+    return cli.INTERRUPTED if outcome.interrupted else 0

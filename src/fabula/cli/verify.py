@@ -28,9 +28,9 @@ def verify(
         The model folder; the one that the label names when not given.
     """
     from fabula.cli import visible  # noqa: PLC0415
-    from fabula.folder import fingerprint  # noqa: PLC0415
-    from fabula.labels import part  # noqa: PLC0415
+    from fabula.labels import network, part  # noqa: PLC0415
     from fabula.labels import verify as judge  # noqa: PLC0415
+    from fabula.meeting import load as load_both  # noqa: PLC0415
     from fabula.storyteller import load  # noqa: PLC0415
 
     text, said = part(_read(texts((story,))[0]))
@@ -42,7 +42,13 @@ def verify(
         with waiting("fitting the n-gram model again ...", quiet=quiet):
             mixed = fit_again(folder)
     with waiting("writing it again ...", quiet=quiet):
-        verdict = judge(text, said, load(folder, mixture=mixed, precision=said["precision"]), fingerprint(folder))
+        both = "end" in said
+        teller = (
+            load_both(folder, precision=said["precision"])
+            if both
+            else load(folder, mixture=mixed, precision=said["precision"])
+        )
+        verdict = judge(text, said, teller, network(folder, both=both))
     if json:
         print_json({"same": verdict.same, "why": verdict.why, "label": verdict.label})
     else:

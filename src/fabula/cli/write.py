@@ -29,6 +29,7 @@ MANY = 10_000
 def write(
     *folders: str,
     prompt: Annotated[str, Parameter(name=["--prompt", "-p"], allow_leading_hyphen=True)] = "",
+    end: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
     words: Annotated[int | None, Parameter(name=["--words", "-w"])] = None,
     number: Annotated[int, Parameter(name=["--number", "-n"])] = 1,
     temperature: Annotated[float | None, Parameter(name=["--temperature", "-t"])] = None,
@@ -64,6 +65,9 @@ def write(
         The model folder that `fabula train` made; several, of any units, write together: A:0.7 B:0.3.
     prompt
         What the story begins with: any length, any language; - reads it from stdin.
+    end
+        What the story ends with, or the passage that goes on after a gap; - reads it from stdin. Needs a model that
+        was trained --both-ways.
     words
         How many words to add, to the nearest end of a sentence; up to 200, or the story's own end, when not given.
     number
@@ -113,6 +117,15 @@ def write(
         "repetition_penalty": repetition_penalty, "no_repeat": no_repeat, "dry": dry, "ban": ban or None,
         "ban_letters": ban_letters, "require": require or None, "max_copy": max_copy, "seed": seed,
     }  # fmt: skip
+    if end is not None:
+        from fabula.cli.joining import join  # noqa: PLC0415
+
+        others = {"stop": stop, "until": until, "mixture": mixture, "best-of": best_of, "book": book}
+        return join(
+            folders, prompt, end, words=words, number=number, flags=flags, assignments=set_, others=others,
+            precision=precision,
+            label=label, json=json, quiet=quiet,
+        )  # fmt: skip
     teller, together = _teller(folders, mixture=mixture, label=label, precision=precision, quiet=quiet)
     sampling = resolve({"sampling": teller.settings.sampling.__dict__}, layered({"sampling": flags}, set_)).sampling
     beginning = sys.stdin.read() if prompt == STDIN else prompt
