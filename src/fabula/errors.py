@@ -7,6 +7,7 @@
     │   ├── UnknownSymbolError           a word the `symbols` unit has never met
     │   ├── VectorsError                 a file of word vectors that cannot be used
     │   └── FolderError                  not a model folder, a damaged one, or one that is in the way
+    ├── SavingError             exit 1   a disk that refuses what had to be written
     ├── MissingExtraError       exit 2   an optional part that is not installed
     └── DivergedError           exit 3   the training ran into NaN or infinity
 
@@ -46,6 +47,10 @@ class VectorsError(InputError):
 
 class FolderError(InputError):
     """A folder is no model folder, is damaged, or stands where a new one should go."""
+
+
+class SavingError(FabulaError):
+    """What had to be written could not be: a full disk, one that is read-only, or broken."""
 
 
 class MissingExtraError(FabulaError):

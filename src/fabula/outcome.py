@@ -37,6 +37,8 @@ class Outcome:
 
     int8_cost: float | None = None
     """Share by which writing in whole numbers raises the cost of held-out text; None where it is not worth trying."""
+    signal: int = 0
+    """Number of the signal that interrupted it."""
 
     def to_json(self) -> dict[str, Any]:
         """What `fabula train --json` prints."""

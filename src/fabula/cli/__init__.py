@@ -16,12 +16,11 @@ import cyclopts
 from fabula.cli.options import STDIN
 from fabula.cli.pages import COMMANDS, EPILOGUE, SUMMARY
 from fabula.errors import FabulaError
+from fabula.stopping import INTERRUPTED
 from fabula.version import __version__
 
 BEGUN = time.perf_counter()
 """When the program started: what `--time` counts from."""
-
-INTERRUPTED = 130
 
 app = cyclopts.App(
     name="fabula",
@@ -52,8 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whoever read us has enough; keep the interpreter from complaining about it on its way out.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except KeyboardInterrupt:
-        return INTERRUPTED
+    except KeyboardInterrupt as stopped:
+        return getattr(stopped, "exit_code", INTERRUPTED)
     except cyclopts.CycloptsError as error:
         if debug:
             raise

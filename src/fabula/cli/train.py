@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from fabula import cli
+from fabula import cli, stopping
 from fabula.cli.display import Display
 from fabula.cli.options import Config, Debug, Encoding, Json, Quiet, Seed, Set, layered, print_json, texts
 
@@ -89,7 +89,7 @@ def train(
     }
     tracking = [tracker(report_to)] if report_to else []
     display = Display(quiet=quiet)
-    with display, Reporter() as reporter:
+    with stopping.listening(), display, Reporter() as reporter:
         outcome = api.train(
             texts(paths), out, size=size, held_out=held_out, force=force, resume=resume, from_model=from_,
             begun=cli.BEGUN, settings=layered(flags, set_, config),
@@ -98,4 +98,4 @@ def train(
     if json:
         print_json(outcome.to_json())
     display.conclude(outcome)
-    return cli.INTERRUPTED if outcome.stopped == "interrupted" else 0
+    return stopping.exit_code(outcome.signal) if outcome.signal else 0
