@@ -1,16 +1,18 @@
 """Being asked to stop by a signal: which ones, how to wait meanwhile, what a program returns; knows no training.
 
 Where there is nothing to save a signal ends the command at once, as `Stopped`; a training that can be saved only takes
-note of the first one.
+note of the first one. Python hears signals only between two of its steps: a library that computes is not waited for.
 """
 
 from __future__ import annotations
 
 import math
+import os
 import signal
+import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 INTERRUPTED = 130
@@ -26,6 +28,10 @@ SIGNALS = tuple(
 
 GLANCE = 0.05
 """Seconds after which somebody who waits looks whether to go on waiting."""
+
+
+GRACE = 2.0
+"""Seconds after which a command that has nothing to save ends even in the middle of what a library computes."""
 
 
 class Stopped(KeyboardInterrupt):
@@ -62,6 +68,45 @@ def listening(hear: Callable[[int], None] = leave) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def leaving() -> Iterator[None]:
+    """Around a command: a signal that nobody inside takes note of ends it, at the latest after `GRACE` seconds."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    near, far = socket.socketpair()
+    far.setblocking(False)
+    before = signal.set_wakeup_fd(far.fileno(), warn_on_full_buffer=False)
+    with listening():
+        own = {number: signal.getsignal(number) for number in SIGNALS}
+        threading.Thread(target=_watch, args=(near, own), name="signals", daemon=True).start()
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(before)
+            far.close()
+
+
+def _watch(near: socket.socket, own: Mapping[int, object]) -> None:
+    """End the process when the main thread does not come to hear a signal that is its own to hear."""
+
+    def is_ours(number: int) -> bool:
+        return number in own and signal.getsignal(number) is own[number]
+
+    with near:
+        while heard := near.recv(1):
+            if not is_ours(heard[0]):
+                continue
+            near.settimeout(GRACE)
+            try:
+                ended = near.recv(1) == b""
+            except TimeoutError:
+                ended = False
+            if not ended and is_ours(heard[0]):
+                os._exit(exit_code(heard[0]))
+            near.settimeout(None)
 
 
 def wait(thread: threading.Thread, patience: float | None = None, until: Callable[[], bool] = bool) -> None:

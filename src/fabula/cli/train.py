@@ -89,7 +89,7 @@ def train(
     }
     tracking = [tracker(report_to)] if report_to else []
     display = Display(quiet=quiet)
-    with stopping.listening(), display, Reporter() as reporter:
+    with display, Reporter() as reporter:
         outcome = api.train(
             texts(paths), out, size=size, held_out=held_out, force=force, resume=resume, from_model=from_,
             begun=cli.BEGUN, settings=layered(flags, set_, config),

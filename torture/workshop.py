@@ -1,0 +1,189 @@
+"""What the tortures share: a tiny training started in a moment, and tables; knows no way of disturbing it.
+
+torch is imported once, here; every training is a fork of this process that runs the command `fabula train` as it is.
+That takes a tenth of a second in place of three, so a thousand of them fit into a coffee break. What a fork cannot show
+is the time before `fabula.cli.main`, in which nothing has begun.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"  # a fork must find no threads
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from torch.fx.experimental import symbolic_shapes
+
+import fabula.cli
+from fabula import folder, training
+from fabula.report import Reporter
+from fabula.storyteller import Storyteller
+
+torch.set_num_threads(1)
+IMPORTED = (onnx, onnxruntime, symbolic_shapes, Reporter, Storyteller)
+"""What a training imports on its way: it is there before the first fork."""
+
+BEASTS, PLACES = ("fox", "hen", "mouse", "bear", "owl"), ("the mill", "the well", "a barn", "the hill")
+STEPS, EVERY = 40, 5
+"""Of the tiny training: steps in all, and between two checkpoints."""
+
+SETTINGS = {
+    "training.threads": 1, "training.checkpoint_every": EVERY, "training.evaluations": 4, "training.batch": 4,
+    "training.length": 8, "training.lr": 0.01, "training.averaging": 0.2, "training.patience": 0, "model.hidden": 16,
+    "model.embedding": 8, "model.dropout": 0.2,
+}  # fmt: skip
+
+Sabotage = Callable[[], None]
+"""Breaks something in the process it is called in: the control that a torture has to catch."""
+
+
+def tell_tales(path: Path) -> Path:
+    """Sixty small stories."""
+    stories = [
+        f"# Story {number}\n\nA {BEASTS[number % 5]} went to {PLACES[number % 4]}. There it met a "
+        f"{BEASTS[(number * 3 + 1) % 5]} who said: friend, what do you seek? Bread, said the {BEASTS[number % 5]}, "
+        f"and a warm place to sleep. Then come with me, said the other, and they went home together.\n"
+        for number in range(60)
+    ]
+    path.write_text("\n\n".join(stories), encoding="utf-8")
+    return path
+
+
+def command(text: Path, out: Path, *, resume: bool = False, steps: int = STEPS, seed: int = 1) -> list[str]:
+    """`fabula train` of the tiny training, from its beginning or from where it stopped."""
+    if resume:
+        return ["train", "--resume", str(out)]
+    chosen = [part for name, value in SETTINGS.items() for part in ("--set", f"{name}={value}")]
+    return ["train", str(text), "-o", str(out), "--unit", "words", "--steps", str(steps), "--seed", str(seed), "--force", *chosen]
+
+
+def begin(arguments: Sequence[str], said: Path | None = None, sabotage: Sabotage | None = None) -> int:
+    """Fork a process that runs the command; returns its number. What it says goes to a file."""
+    sys.stdout.flush()
+    process = os.fork()
+    if process:
+        return process
+    code = 70
+    try:
+        handle = os.open(said or os.devnull, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        os.dup2(handle, 1)
+        os.dup2(handle, 2)
+        sys.stdout, sys.stderr = (os.fdopen(number, "w", closefd=False) for number in (1, 2))
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        fabula.cli.BEGUN = time.perf_counter()
+        if sabotage:
+            sabotage()
+        code = fabula.cli.main(list(arguments))
+        sys.stderr.flush()
+    except BaseException:  # noqa: BLE001 - a traceback is what the torture looks for
+        import traceback
+
+        traceback.print_exc()
+        sys.stderr.flush()
+    finally:
+        os._exit(code)
+
+
+def end(process: int, within: float = 60.0) -> tuple[int, float]:
+    """Wait for a process: what it returned (-9 when killed), and how long that took; it is killed when it takes too long."""
+    begun = time.perf_counter()
+    while time.perf_counter() - begun < within:
+        found, status = os.waitpid(process, os.WNOHANG)
+        if found:
+            return os.waitstatus_to_exitcode(status), time.perf_counter() - begun
+        time.sleep(0.0005)
+    os.kill(process, signal.SIGKILL)
+    os.waitpid(process, 0)
+    return -9, within
+
+
+def bits(out: Path) -> dict[str, Any]:
+    """All of a model folder that the same training must come to: the network, and the logs without times."""
+    return {
+        "network": folder.fingerprint(out) if folder.read_model(out) else "",
+        "index": folder._newest(out, folder.INDEX, 1 << 30),
+        **{name: _without_times(out / name) for name in folder.LOGS},
+    }
+
+
+def _without_times(log: Path) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    return [{name: value for name, value in line.items() if name not in {"seconds", "tokens_per_second"}} for line in lines]
+
+
+def undisturbed(text: Path, out: Path, **more: Any) -> tuple[dict[str, Any], float]:
+    """What the training comes to when nobody disturbs it, and how long that takes."""
+    out.parent.mkdir(exist_ok=True)
+    said = out.parent / "said"
+    code, seconds = end(begin(command(text, out, **more), said))
+    if code:
+        raise SystemExit(f"the training itself failed ({code}): {said.read_text(errors='replace')[-2000:]}")
+    return bits(out), seconds
+
+
+def newest(out: Path) -> int:
+    """Step of the newest checkpoint that verifies; 0 for none."""
+    saved, _ = folder.read_checkpoint(out)
+    return saved.step if saved else 0
+
+
+def forget_the_carried_state() -> None:
+    """Control: a run that goes on begins with an empty memory."""
+    plain = training.assembly.checkpoints.restore
+
+    def restore(run: Any, saved: Any) -> None:
+        plain(run, saved)
+        run.state = run.model.initial_state(len(run.state[0]))
+
+    training.assembly.checkpoints.restore = restore
+
+
+def options(page: str | None) -> argparse.Namespace:
+    """The command line that all of them have."""
+    parser = argparse.ArgumentParser(description=page, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--full", action="store_true", help="as many as the documents speak of")
+    parser.add_argument("--count", type=int, help="as many as you like")
+    parser.add_argument("--seed", type=int, default=1, help="of the random instants")
+    parser.add_argument("--json", type=Path, help="file for the results")
+    return parser.parse_args()
+
+
+@contextmanager
+def workplace() -> Iterator[Path]:
+    """A folder that goes afterwards."""
+    with tempfile.TemporaryDirectory(prefix="fabula-torture-") as place:
+        yield Path(place)
+
+
+def report(name: str, rows: Sequence[Mapping[str, Any]], *, note: str = "", out: Path | None = None) -> int:
+    """Print a table, write it as JSON if asked; returns 1 when a row has not `passed`."""
+    for row in rows:
+        told = ", ".join(f"{key} {value}" for key, value in row.items() if key not in {"what", "passed"})
+        sys.stdout.write(f"{'ok  ' if row['passed'] else 'FAIL'}  {row['what']}: {told}\n")
+    versions = {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
+    result = {"torture": name, "note": note, "rows": list(rows), "machine": platform.platform(), "versions": versions}
+    if note:
+        sys.stdout.write(f"      {note}\n")
+    if out:
+        out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    return 0 if all(row["passed"] for row in rows) else 1
+
+
+def is_root() -> bool:
+    """Whether file systems can be mounted here."""
+    return os.geteuid() == 0 and subprocess.run(["mount", "-V"], capture_output=True, check=False).returncode == 0
