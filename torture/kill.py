@@ -1,7 +1,7 @@
 """Killed 1,000 times, half of them within two milliseconds of a save: does the model come out the same, bit for bit?
 
-    python torture/kill.py              25 kills, about a minute
-    python torture/kill.py --full       1,000 kills
+python torture/kill.py              25 kills, about a minute
+python torture/kill.py --full       1,000 kills
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import workshop
+
 from fabula import disk, folder
 from fabula.errors import FabulaError
 
@@ -153,7 +154,9 @@ def main() -> int:
         for control in (workshop.forget_the_carried_state, write_in_place):
             caught = torture(text, place / control.__name__ / "model", ALWAYS, seed=options.seed, sabotage=control)
             rows.append({"what": f"control: {control.__name__}", "caught": caught.faults, "passed": caught.faults > 0})
-    return workshop.report("kill", rows, note="every training is a fork of one process that has torch", out=options.json)
+    return workshop.report(
+        "kill", rows, note="every training is a fork of one process that has torch", out=options.json
+    )
 
 
 if __name__ == "__main__":

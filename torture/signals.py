@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import workshop
+
 from fabula import folder, stopping
 
 WITHIN = 5.0
@@ -116,13 +117,13 @@ def main() -> int:
         rows: list[dict[str, Any]] = [
             {"what": f"{signals} signals", **vars(found), "seconds": seconds, "passed": not found.faults}
         ]
-        forgetful = torture(
-            text, place / "b" / "model", 4, seed=3, sabotage=workshop.forget_the_carried_state
-        )
+        forgetful = torture(text, place / "b" / "model", 4, seed=3, sabotage=workshop.forget_the_carried_state)
         deaf = torture(text, place / "a" / "model", 1, seed=options.seed, sabotage=hear_nothing, steps=100_000)
         for control, caught in ((workshop.forget_the_carried_state, forgetful.different), (hear_nothing, deaf.late)):
             rows.append({"what": f"control: {control.__name__}", "caught": caught, "passed": caught > 0})
-    return workshop.report("signals", rows, note="every training is a fork of one process that has torch", out=options.json)
+    return workshop.report(
+        "signals", rows, note="every training is a fork of one process that has torch", out=options.json
+    )
 
 
 if __name__ == "__main__":

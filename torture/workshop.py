@@ -69,7 +69,20 @@ def command(text: Path, out: Path, *, resume: bool = False, steps: int = STEPS, 
     if resume:
         return ["train", "--resume", str(out)]
     chosen = [part for name, value in SETTINGS.items() for part in ("--set", f"{name}={value}")]
-    return ["train", str(text), "-o", str(out), "--unit", "words", "--steps", str(steps), "--seed", str(seed), "--force", *chosen]
+    return [
+        "train",
+        str(text),
+        "-o",
+        str(out),
+        "--unit",
+        "words",
+        "--steps",
+        str(steps),
+        "--seed",
+        str(seed),
+        "--force",
+        *chosen,
+    ]
 
 
 def begin(arguments: Sequence[str], said: Path | None = None, sabotage: Sabotage | None = None) -> int:
@@ -100,7 +113,7 @@ def begin(arguments: Sequence[str], said: Path | None = None, sabotage: Sabotage
 
 
 def end(process: int, within: float = 60.0) -> tuple[int, float]:
-    """Wait for a process: what it returned (-9 when killed), and how long that took; it is killed when it takes too long."""
+    """What a process returned (-9 when killed), and after how long; it is killed when it takes longer than `within`."""
     begun = time.perf_counter()
     while time.perf_counter() - begun < within:
         found, status = os.waitpid(process, os.WNOHANG)
@@ -123,7 +136,9 @@ def bits(out: Path) -> dict[str, Any]:
 
 def _without_times(log: Path) -> list[dict[str, Any]]:
     lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
-    return [{name: value for name, value in line.items() if name not in {"seconds", "tokens_per_second"}} for line in lines]
+    return [
+        {name: value for name, value in line.items() if name not in {"seconds", "tokens_per_second"}} for line in lines
+    ]
 
 
 def undisturbed(text: Path, out: Path, **more: Any) -> tuple[dict[str, Any], float]:

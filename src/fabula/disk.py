@@ -19,6 +19,10 @@ except ImportError:  # Windows has no such locks
     fcntl = None  # type: ignore[assignment]
 
 
+PIECE = 1 << 20
+"""Bytes compared at a time with what was to be written."""
+
+
 def draft_of(final: Path) -> Path:
     """Where `final` is written before it has its name."""
     return final.with_name(f".{final.name}.{os.getpid()}")
@@ -37,11 +41,19 @@ def write(path: Path, data: bytes) -> None:
 
 
 def write_new(path: Path, data: bytes) -> None:
-    """Write a file that nobody reads yet, and wait for the disk."""
+    """Write a file that nobody reads yet, wait for the disk, and read it back; errors: OSError."""
     with path.open("wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
+    place, whole = 0, memoryview(data)
+    with path.open("rb") as file:
+        while piece := file.read(PIECE):
+            if piece != whole[place : place + len(piece)]:
+                break
+            place += len(piece)
+    if place != len(data):
+        raise OSError(errno.EIO, "it reads back otherwise than it was written")
 
 
 @contextmanager
