@@ -207,9 +207,7 @@ def test_no_file_ever_holds_what_is_no_number(
             parameters[0][0, 0] = math.inf  # the byte 0
 
     monkeypatch.setattr(AdamW, "_update", update)
-    with pytest.raises(
-        DivergedError, match=r"the weights became infinite or NaN at step \d+ .* try --set training\.lr"
-    ):
+    with pytest.raises(DivergedError, match=r"(?i)became .*nan at step 7 .* try --set training\.lr"):
         train(tales, out, **more)
     saved, skipped = folder.read_checkpoint(out)
     assert (saved.step if saved else None, skipped) == (6 if "checkpoint_every" in more else None, [])

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import table
 import workshop
 
 from fabula import folder
@@ -28,6 +29,9 @@ REFUSED = 1
 """Returned, with one line, where the finished model itself finds no room."""
 
 PAGE = 4096
+
+LEAST = 4 * PAGE
+"""Longest file at least where files are limited: what the training says goes into one too."""
 
 
 @dataclass
@@ -59,7 +63,7 @@ class Disk:
     def __init__(self, place: Path, old: Path, room: int, *, mounts: bool) -> None:
         self.place, self.out, self._mounts = place, place / "model", mounts
         place.mkdir(exist_ok=True)
-        self._old, self._room = old, room
+        self._old, self._room = old, room if mounts else max(room, LEAST)
 
     def __enter__(self) -> Disk:
         if self._mounts:
@@ -97,6 +101,7 @@ def torture(text: Path, place: Path, sizes: int, *, mounts: bool, sabotage: work
     expected, _ = workshop.undisturbed(text, place / "model")
     enough = 3 * sum(entry.stat().st_size for entry in (place / "model").rglob("*") if entry.is_file())
     old = place / "old" / "model"
+    old.parent.mkdir()
     workshop.undisturbed(text, old, steps=workshop.EVERY, seed=2)
     for entry in ("checkpoints", "report.html"):
         with suppress(NotADirectoryError):
@@ -113,6 +118,8 @@ def torture(text: Path, place: Path, sizes: int, *, mounts: bool, sabotage: work
 
                 return workshop.end(workshop.begin(workshop.command(text, small.out, resume=resume), said, prepare))[0]
 
+            if sabotage and found.faults:
+                continue
             found.disks += 1
             code, words = begin(), said.read_text(errors="replace")
             try:
@@ -161,9 +168,10 @@ def throw_away_first() -> None:
 
 def main() -> int:
     """Quick or full, with both controls."""
-    options = workshop.options(__doc__)
-    sizes, mounts = options.count or (100 if options.full else 10), workshop.is_root()
-    with workshop.workplace() as place:
+    options = table.options(__doc__)
+    sizes = options.count or (100 if options.full else 10)
+    with table.workplace() as place:
+        mounts = workshop.can_mount(place / "mount")
         text, begun = workshop.tell_tales(place / "tales.txt"), time.perf_counter()
         found = torture(text, place / "work", sizes, mounts=mounts)
         seconds = round(time.perf_counter() - begun)
@@ -174,7 +182,7 @@ def main() -> int:
             caught = torture(text, place / control.__name__, 6, mounts=mounts, sabotage=control)
             rows.append({"what": f"control: {control.__name__}", "caught": caught.faults, "passed": caught.faults > 0})
     how = "file systems in memory" if mounts else "no root here: files of at most so many bytes"
-    return workshop.report("disk", rows, note=how, out=options.json)
+    return table.report("disk", rows, note=how, out=options.json)
 
 
 if __name__ == "__main__":

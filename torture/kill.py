@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import table
 import workshop
 
 from fabula import disk, folder
@@ -77,6 +78,7 @@ def await_save(process: int, out: Path, chance: random.Random) -> bool:
 def torture(text: Path, out: Path, kills: int, *, seed: int = 1, sabotage: workshop.Sabotage | None = None) -> Found:
     """Kill trainings again and again, each gone on with until it is done; a new one then replaces the model."""
     found, chance, resume = Found(), random.Random(seed), False
+    out.parent.mkdir(exist_ok=True)
     expected, takes = workshop.undisturbed(text, out)
     said = out.parent / "said"
     while (found.kills < kills or resume) and found.failed < 3:
@@ -107,6 +109,8 @@ def torture(text: Path, out: Path, kills: int, *, seed: int = 1, sabotage: works
         else:
             found.failed, resume = found.failed + 1, False
             found.wrong.append(said.read_text(errors="replace")[-500:])
+        if sabotage and found.faults:
+            break
     return found
 
 
@@ -142,9 +146,9 @@ def write_in_place() -> None:
 
 def main() -> int:
     """Quick or full, with both controls."""
-    options = workshop.options(__doc__)
+    options = table.options(__doc__)
     kills = options.count or (1000 if options.full else 25)
-    with workshop.workplace() as place:
+    with table.workplace() as place:
         text, begun = workshop.tell_tales(place / "tales.txt"), time.perf_counter()
         found = torture(text, place / "model", kills, seed=options.seed)
         seconds = round(time.perf_counter() - begun)
@@ -154,9 +158,7 @@ def main() -> int:
         for control in (workshop.forget_the_carried_state, write_in_place):
             caught = torture(text, place / control.__name__ / "model", ALWAYS, seed=options.seed, sabotage=control)
             rows.append({"what": f"control: {control.__name__}", "caught": caught.faults, "passed": caught.faults > 0})
-    return workshop.report(
-        "kill", rows, note="every training is a fork of one process that has torch", out=options.json
-    )
+    return table.report("kill", rows, note="every training is a fork of one process that has torch", out=options.json)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import table
 import workshop
 
 from fabula import folder, stopping
@@ -54,18 +55,22 @@ class Found:
 
 
 def torture(
-    text: Path, out: Path, signals: int, *, seed: int = 1, sabotage: workshop.Sabotage | None = None, **more: Any
+    text: Path,
+    out: Path,
+    signals: int,
+    *,
+    seed: int = 1,
+    sabotage: workshop.Sabotage | None = None,
+    steps: int = workshop.STEPS,
+    within: float = WITHIN,
 ) -> Found:
     """Signal trainings again and again, each gone on with until it is done; a new one then replaces the model."""
     found, chance, resume = Found(), random.Random(seed), False
-    takes = 1.0
-    expected: dict[str, Any] = {}
-    if not more:
-        expected, takes = workshop.undisturbed(text, out)
     said = out.parent / "said"
     said.parent.mkdir(exist_ok=True)
+    expected, takes = workshop.undisturbed(text, out)
     while (found.signals < signals or resume) and found.failed + found.late < 3:
-        process = workshop.begin(workshop.command(text, out, resume=resume, **more), said, sabotage)
+        process = workshop.begin(workshop.command(text, out, resume=resume, steps=steps), said, sabotage)
         wanted = [0]
         if found.signals < signals:
             # Not before the command itself has begun, which a fork cannot show (see `workshop`).
@@ -78,7 +83,7 @@ def torture(
                 ask(process, number)
             # A second one may come when the command has already left, and only its process is still there.
             wanted = [0, stopping.exit_code(number), *([-number] if found.signals % TWICE == 0 else [])]
-        code, seconds = workshop.end(process, WITHIN if found.signals else 60.0)
+        code, seconds = workshop.end(process, within if len(wanted) > 1 else 60.0)
         if len(wanted) > 1:
             found.slowest = max(found.slowest, round(seconds, 3))
             found.saved, found.done = found.saved + (code == wanted[1]), found.done + (code == 0)
@@ -89,6 +94,8 @@ def torture(
             found.wrong.append(f"{code}: {said.read_text(errors='replace')[-500:]}")
         elif code == 0:
             found.different += workshop.bits(out) != expected
+        if sabotage and found.faults:
+            break
         resume = code not in {0, -signal.SIGKILL} and folder.latest_step(out) is not None
     return found
 
@@ -108,9 +115,9 @@ def hear_nothing() -> None:
 
 def main() -> int:
     """Quick or full, with both controls."""
-    options = workshop.options(__doc__)
+    options = table.options(__doc__)
     signals = options.count or (500 if options.full else 20)
-    with workshop.workplace() as place:
+    with table.workplace() as place:
         text, begun = workshop.tell_tales(place / "tales.txt"), time.perf_counter()
         found = torture(text, place / "model", signals, seed=options.seed)
         seconds = round(time.perf_counter() - begun)
@@ -118,10 +125,12 @@ def main() -> int:
             {"what": f"{signals} signals", **vars(found), "seconds": seconds, "passed": not found.faults}
         ]
         forgetful = torture(text, place / "b" / "model", 4, seed=3, sabotage=workshop.forget_the_carried_state)
-        deaf = torture(text, place / "a" / "model", 1, seed=options.seed, sabotage=hear_nothing, steps=100_000)
+        deaf = torture(
+            text, place / "a" / "model", 1, seed=options.seed, sabotage=hear_nothing, steps=100_000, within=1.0
+        )
         for control, caught in ((workshop.forget_the_carried_state, forgetful.different), (hear_nothing, deaf.late)):
             rows.append({"what": f"control: {control.__name__}", "caught": caught, "passed": caught > 0})
-    return workshop.report(
+    return table.report(
         "signals", rows, note="every training is a fork of one process that has torch", out=options.json
     )
 

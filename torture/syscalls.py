@@ -1,17 +1,18 @@
 """Every system call of a save fails once: is a checkpoint or a model ever lost, or read otherwise than it was written?
 
-    python torture/syscalls.py          every 24th fault, about a minute
-    python torture/syscalls.py --full   every call, each in every way
+    python torture/syscalls.py          60 faults, about a minute
+    python torture/syscalls.py --full   every call, each in every way: some 1,400, ten minutes
 
 A process writes the third checkpoint of a folder and a new model over an old one. strace lets one of its calls fail
 with EIO or ENOSPC, kills the process at it, or lets a write claim that it wrote one byte when it wrote none. Without
-strace the same is done to functions of `os` inside the process: fewer calls (Python's own files use none of them), and
-it is said.
+strace the same is done to functions of `os` inside the process: fewer calls (what Python's files do is none of them),
+and it is said.
 """
 
 from __future__ import annotations
 
 import errno
+import io
 import os
 import re
 import shutil
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import table
 
 from fabula import disk, folder
 from fabula.config import resolve
@@ -33,8 +35,21 @@ CALLS = (
     "newfstatat,fstat,ftruncate"
 )
 BEGIN, END = "/begin-of-the-save", "/end-of-the-save"
-FUNCTIONS = ("open", "write", "fsync", "close", "rename", "replace", "mkdir", "unlink", "rmdir", "scandir", "stat")
-"""Of `os`, where there is no strace."""
+FUNCTIONS = (
+    "io.open",
+    "open",
+    "write",
+    "fsync",
+    "close",
+    "rename",
+    "replace",
+    "mkdir",
+    "unlink",
+    "rmdir",
+    "scandir",
+    "stat",
+)
+"""Of `os`, and the one of `io` that opens files, where there is no strace."""
 
 SETTINGS = resolve({"model": {"layers": 1, "hidden": 4, "embedding": 3, "head": "full", "dropout": 0.0}})
 TOKENIZER = build("symbols", ["the mouse and the cat"])
@@ -84,8 +99,9 @@ def save(path: Path, control: str, fault: str = "") -> int:
 
 
 def break_function(name: str, number: str, how: str) -> None:
-    """Without strace: let one call of one function of `os` fail."""
-    plain, left = getattr(os, name), int(number)
+    """Without strace: let one call of one function fail."""
+    module, name = (io, name[3:]) if name.startswith("io.") else (os, name)
+    plain, left = getattr(module, name), int(number)
 
     def broken(*given: Any, **named: Any) -> Any:
         nonlocal left
@@ -96,7 +112,7 @@ def break_function(name: str, number: str, how: str) -> None:
             raise OSError(getattr(errno, how), os.strerror(getattr(errno, how)))
         return plain(*given, **named)
 
-    setattr(os, name, broken)
+    setattr(module, name, broken)
 
 
 def write_in_place() -> None:
@@ -134,16 +150,35 @@ def throw_away_first() -> None:
 CONTROLS = {control.__name__: control for control in (write_in_place, throw_away_first)}
 
 
-def run(path: Path, control: str, *before: str, fault: str = "") -> set[str]:
-    """Save in a process of its own, under whatever stands before it; what it said it could write."""
+def run(path: Path, control: str, *strace: str, fault: str = "") -> set[str]:
+    """Save in a process of its own, under strace or broken inside; what it said it could write."""
     shutil.rmtree(path, ignore_errors=True)
     shutil.copytree(path.with_name("prepared"), path)
+    if fault:
+        return forked(path, control, fault)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
     done = subprocess.run(
-        [*before, sys.executable, "-B", __file__, "--save", str(path), control, fault],
+        [*strace, sys.executable, "-B", __file__, "--save", str(path), control],
         env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     return set(done.stdout.split())
+
+
+def forked(path: Path, control: str, fault: str) -> set[str]:
+    """Save in a fork of this process."""
+    near, far = os.pipe()
+    process = os.fork()
+    if process == 0:
+        os.dup2(far, 1)
+        try:
+            save(path, control, fault)
+        finally:
+            os._exit(0)
+    os.close(far)
+    with os.fdopen(near) as said:
+        words = set(said.read().split())
+    os.waitpid(process, 0)
+    return words
 
 
 def judge(path: Path, said: set[str]) -> str:
@@ -193,56 +228,40 @@ def faults(path: Path, control: str, has_strace: bool) -> list[tuple[str, int, s
     return found
 
 
-def torture(place: Path, share: int, *, control: str = "", has_strace: bool = True) -> dict[str, Any]:
-    """Let every `share`-th fault happen (of a control only kills); how many there were, and what was wrong."""
+def torture(place: Path, most: int, *, control: str = "", has_strace: bool = True) -> dict[str, Any]:
+    """Let so many faults happen, spread evenly over all of them; of a control only kills, until one is caught."""
     place.mkdir(exist_ok=True)
-    path = place / "folder"
+    path, wrong, done = place / "folder", [], 0
     if not (place / "prepared").exists():
         prepare(place / "prepared")
-    wrong, chosen = [], faults(path, control, has_strace)
-    chosen = [fault for fault in chosen if fault[2].endswith("KILL")][::4] if control else chosen[::share]
-    for name, number, how in chosen:
-        if has_strace:
-            said = run(
-                path,
-                control,
-                "strace",
-                "-qq",
-                "-o",
-                os.devnull,
-                "-e",
-                f"trace={name}",
-                "-e",
-                f"inject={name}:{how}:when={number}",
-            )
-        else:
-            said = run(path, control, fault=f"{name}:{number}:{how}")
+    chosen = [fault for fault in faults(path, control, has_strace) if not control or fault[2].endswith("KILL")]
+    most = min(most, len(chosen))
+    for name, number, how in (chosen[round(place)] for place in np.linspace(0, len(chosen) - 1, most)):
+        inject = f"inject={name}:{how}:when={number}"
+        strace = ["strace", "-qq", "-o", os.devnull, "-e", f"trace={name}", "-e", inject]
+        broken = f"{name}:{number}:{how}"
+        said = run(path, control, *strace) if has_strace else run(path, control, fault=broken)
+        done += 1
         if found := judge(path, said):
             wrong.append(f"{name} {number} {how}: {found}")
-    return {"calls": len(chosen), "wrong or lost": len(wrong), "wrong": wrong}
+            if control:
+                break
+    return {"faults": done, "of": len(chosen), "wrong or lost": len(wrong), "wrong": wrong}
 
 
 def main() -> int:
     """Quick or full, with both controls."""
-    import workshop  # which needs torch, and a save does not
-
-    options = workshop.options(__doc__)
-    has_strace = shutil.which("strace") is not None
-    share = 1 if options.full else 24
-    with workshop.workplace() as place:
-        found = torture(place, share, has_strace=has_strace)
+    options = table.options(__doc__, inside="break functions of os, although there is strace")
+    has_strace = shutil.which("strace") is not None and not options.inside
+    most = options.count or (10**9 if options.full else 60)
+    with table.workplace() as place:
+        found = torture(place, most, has_strace=has_strace)
         rows: list[dict[str, Any]] = [{"what": "system calls failed", **found, "passed": not found["wrong or lost"]}]
         for control in CONTROLS:
-            caught = torture(place, share, control=control, has_strace=has_strace)
-            rows.append(
-                {
-                    "what": f"control: {control}",
-                    "caught": caught["wrong or lost"],
-                    "passed": caught["wrong or lost"] > 0,
-                }
-            )
-    how = "by strace" if has_strace else "inside the process, in functions of os: there is no strace"
-    return workshop.report("syscalls", rows, note=how, out=options.json)
+            caught = torture(place, 60, control=control, has_strace=has_strace)["wrong or lost"]
+            rows.append({"what": f"control: {control}", "caught": caught, "passed": caught > 0})
+    how = "by strace" if has_strace else "inside the process, in functions of os: without strace"
+    return table.report("syscalls", rows, note=how, out=options.json)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the tortures share: a tiny training started in a moment, and tables; knows no way of disturbing it.
+"""What the tortures share: a tiny training started in a moment; knows no way of disturbing it.
 
 torch is imported once, here; every training is a fork of this process that runs the command `fabula train` as it is.
 That takes a tenth of a second in place of three, so a thousand of them fit into a coffee break. What a fork cannot show
@@ -7,23 +7,19 @@ is the time before `fabula.cli.main`, in which nothing has begun.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
-import platform
+import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"  # a fork must find no threads
 
-import numpy as np
 import onnx
 import onnxruntime
 import torch
@@ -141,20 +137,17 @@ def _without_times(log: Path) -> list[dict[str, Any]]:
     ]
 
 
-def undisturbed(text: Path, out: Path, **more: Any) -> tuple[dict[str, Any], float]:
-    """What the training comes to when nobody disturbs it, and how long that takes."""
-    out.parent.mkdir(exist_ok=True)
-    said = out.parent / "said"
-    code, seconds = end(begin(command(text, out, **more), said))
-    if code:
-        raise SystemExit(f"the training itself failed ({code}): {said.read_text(errors='replace')[-2000:]}")
-    return bits(out), seconds
-
-
-def newest(out: Path) -> int:
-    """Step of the newest checkpoint that verifies; 0 for none."""
-    saved, _ = folder.read_checkpoint(out)
-    return saved.step if saved else 0
+def undisturbed(text: Path, out: Path, *, steps: int = STEPS, seed: int = 1) -> tuple[dict[str, Any], float]:
+    """What the training comes to in `out` when nobody disturbs it, and how long that takes; learned only once."""
+    source, said = text.with_name(f"undisturbed-{steps}-{seed}") / "model", text.with_name("said")
+    if not source.exists():
+        source.parent.mkdir()
+        code, seconds = end(begin(command(text, source, steps=steps, seed=seed), said))
+        if code:
+            raise SystemExit(f"the training itself failed ({code}): {said.read_text(errors='replace')[-2000:]}")
+        (source.parent / "seconds").write_text(str(seconds))
+    shutil.copytree(source, out)
+    return bits(out), float((source.parent / "seconds").read_text())
 
 
 def forget_the_carried_state() -> None:
@@ -168,37 +161,10 @@ def forget_the_carried_state() -> None:
     training.assembly.checkpoints.restore = restore
 
 
-def options(page: str | None) -> argparse.Namespace:
-    """The command line that all of them have."""
-    parser = argparse.ArgumentParser(description=page, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--full", action="store_true", help="as many as the documents speak of")
-    parser.add_argument("--count", type=int, help="as many as you like")
-    parser.add_argument("--seed", type=int, default=1, help="of the random instants")
-    parser.add_argument("--json", type=Path, help="file for the results")
-    return parser.parse_args()
-
-
-@contextmanager
-def workplace() -> Iterator[Path]:
-    """A folder that goes afterwards."""
-    with tempfile.TemporaryDirectory(prefix="fabula-torture-") as place:
-        yield Path(place)
-
-
-def report(name: str, rows: Sequence[Mapping[str, Any]], *, note: str = "", out: Path | None = None) -> int:
-    """Print a table, write it as JSON if asked; returns 1 when a row has not `passed`."""
-    for row in rows:
-        told = ", ".join(f"{key} {value}" for key, value in row.items() if key not in {"what", "passed"})
-        sys.stdout.write(f"{'ok  ' if row['passed'] else 'FAIL'}  {row['what']}: {told}\n")
-    versions = {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
-    result = {"torture": name, "note": note, "rows": list(rows), "machine": platform.platform(), "versions": versions}
-    if note:
-        sys.stdout.write(f"      {note}\n")
-    if out:
-        out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    return 0 if all(row["passed"] for row in rows) else 1
-
-
-def is_root() -> bool:
-    """Whether file systems can be mounted here."""
-    return os.geteuid() == 0 and subprocess.run(["mount", "-V"], capture_output=True, check=False).returncode == 0
+def can_mount(place: Path) -> bool:
+    """Whether file systems in memory can be had here."""
+    place.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place)]
+    if shutil.which("mount") is None or subprocess.run(command, capture_output=True, check=False).returncode:
+        return False
+    return subprocess.run(["umount", str(place)], check=False).returncode == 0
