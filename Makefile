@@ -1,5 +1,5 @@
 # The verbs of this project. A fresh machine needs only python3 (3.11 or later) with venv, and make.
-.PHONY: story test check fix bench bench-short clean
+.PHONY: story test check fix bench bench-short torture torture-short clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -19,14 +19,14 @@ test: $(READY)
 	$(BIN)/python -m pytest -n 2
 
 check: $(READY)
-	$(BIN)/ruff check src tests benchmarks docs
-	$(BIN)/ruff format --check src tests benchmarks docs
+	$(BIN)/ruff check src tests benchmarks docs torture
+	$(BIN)/ruff format --check src tests benchmarks docs torture
 	$(BIN)/pyrefly check
 	$(BIN)/python docs/generate.py --check
 
 fix: $(READY)
-	$(BIN)/ruff check --fix src tests benchmarks docs
-	$(BIN)/ruff format src tests benchmarks docs
+	$(BIN)/ruff check --fix src tests benchmarks docs torture
+	$(BIN)/ruff format src tests benchmarks docs torture
 	$(BIN)/python docs/generate.py
 
 bench: $(READY)
@@ -44,6 +44,19 @@ bench: $(READY)
 bench-short: $(READY)
 	$(BIN)/python benchmarks/speed.py --rounds 1 --time 0
 	$(BIN)/python benchmarks/quality.py --peers --short
+
+# Killed, starved and interrupted until one believes it: about an hour. The short form takes three minutes.
+torture: $(READY)
+	$(BIN)/python torture/kill.py --full
+	$(BIN)/python torture/signals.py --full
+	$(BIN)/python torture/syscalls.py --full
+	$(BIN)/python torture/disk.py --full
+
+torture-short: $(READY)
+	$(BIN)/python torture/kill.py
+	$(BIN)/python torture/signals.py
+	$(BIN)/python torture/syscalls.py
+	$(BIN)/python torture/disk.py
 
 clean:
 	rm -rf $(VENV) story dist build .pytest_cache .ruff_cache .hypothesis

@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 
 from fabula import folder
 from fabula.config import Settings, resolve
-from fabula.errors import FolderError
+from fabula.errors import DivergedError, FolderError
 from fabula.novelty import Index
 from fabula.tokens import build
 
@@ -36,8 +38,9 @@ def model(tmp_path: Path) -> Path:
     return path
 
 
-def write(path: Path, settings: Settings = SETTINGS) -> None:
-    folder.write_model(path, settings=settings, tokenizer=TOKENIZER, weights=weights(), about={"name": "x"}, card="# x")
+def write(path: Path, settings: Settings = SETTINGS, about: str = "x") -> None:
+    facts = {"name": about}
+    folder.write_model(path, settings=settings, tokenizer=TOKENIZER, weights=weights(), about=facts, card=about)
 
 
 def resign(path: Path) -> None:
@@ -195,6 +198,79 @@ def test_a_damaged_checkpoint_is_skipped_and_said(tmp_path: Path) -> None:
     read, skipped = folder.read_checkpoint(tmp_path)
     assert read
     assert (read.step, skipped) == (3, ["step-000000000004"])
+
+
+def test_a_damaged_checkpoint_makes_way_for_the_same_step_and_for_later_ones(tmp_path: Path) -> None:
+    """It used to stay in the way of its own step, and to push a sound one out."""
+    for step in (2, 3, 4):
+        folder.write_checkpoint(tmp_path, checkpoint(step))
+    home = tmp_path / "checkpoints"
+    for step in (3, 4):
+        (home / f"step-{step:012d}" / "state.json").write_bytes(b"{}")
+    folder.write_checkpoint(tmp_path, checkpoint(1))
+    assert [path.name for path in home.iterdir()] == ["step-000000000001"]  # what is newer was passed over as damaged
+    folder.write_checkpoint(tmp_path, checkpoint(3))
+    (home / "step-000000000003" / "state.json").write_bytes(b"{}")
+    folder.write_checkpoint(tmp_path, checkpoint(3))
+    read, skipped = folder.read_checkpoint(tmp_path)
+    assert read
+    assert (read.step, skipped) == (3, [])
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_what_is_no_number_is_not_written(model: Path, number: float) -> None:
+    before = {entry.name: entry.read_bytes() for entry in model.iterdir()}
+    poisoned = {**weights(), "head.bias": np.array([number], np.float32)}
+    with pytest.raises(DivergedError, match=r"head\.bias"):
+        folder.write_model(model, settings=SETTINGS, tokenizer=TOKENIZER, weights=poisoned, about={}, card="#")
+    with pytest.raises(DivergedError, match=r"head\.bias"):
+        folder.write_checkpoint(model, folder.Checkpoint(1, poisoned, {}))
+    assert {entry.name: entry.read_bytes() for entry in model.iterdir()} == before
+
+
+KILLED = """
+import os, pathlib, signal, sys
+sys.path.insert(0, sys.argv[2])
+import test_folder as t
+path = pathlib.Path(sys.argv[1])
+def count_down(number):
+    def counted(plain):
+        def call(*given, **named):
+            nonlocal number
+            number -= 1
+            if number == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return plain(*given, **named)
+        return call
+    for name in ("replace", "rename", "rmdir"):
+        setattr(os, name, counted(getattr(os, name)))
+for number in range(1, 30):
+    t.write(path, about="x")
+    process = os.fork()
+    if process == 0:
+        count_down(number)
+        t.write(path, about="new")
+        os._exit(0)
+    code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    name, card = t.folder.read_model(path).about["name"], t.folder.read_text(path, "README.md")
+    print(code, name, t.folder.fingerprint(path), card)
+    if code == 0:
+        break
+"""
+
+
+def test_a_new_model_killed_between_its_files_is_the_old_one_or_the_new_one(model: Path) -> None:
+    """The new files used to come one by one under the old manifest: a kill between two of them left neither model."""
+    command = [sys.executable, "-c", KILLED, str(model), str(Path(__file__).parent)]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    codes, names, prints, cards = zip(*(line.split() for line in said), strict=True)
+    assert set(codes[:-1]) == {"-9"}
+    assert codes[-1] == "0"
+    assert names == ("x",) * names.count("x") + ("new",) * names.count("new")
+    assert names.count("x") > 0
+    assert names.count("new") > 5
+    assert cards == names
+    assert len(set(prints)) == 2
 
 
 def test_a_write_that_fails_leaves_no_half_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

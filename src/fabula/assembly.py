@@ -71,6 +71,8 @@ def again(
     """A run at the step where its checkpoint stands."""
     run = _assemble(out, settings, corpus, listeners, begun)
     checkpoints.restore(run, saved)
+    if run.kept is not None:
+        _shorten(run, run.kept)
     return run
 
 
@@ -113,12 +115,18 @@ def _keep_time(run: Run) -> None:
     share = JUDGING * recipe.each(training, training.time or 0.0) / max(needed, 1e-9)
     if share < 1:
         said = f"{JUDGING:.0%} of the time is for measuring, so only {share:.0%} of what was kept aside is measured"
-        stories = first(run.corpus.held_out_stories, run.corpus.tokenizer, max(1, int(share * kept.tokens)))
-        shorter = run.corpus.encoded(stories)
-        run.corpus = replace(run.corpus, held_out=shorter, held_out_stories=stories, notes=(*run.corpus.notes, said))
-        run.check = run.corpus.kept(CHECK_TOKENS)
+        run.corpus = replace(run.corpus, notes=(*run.corpus.notes, said))
+        _shorten(run, max(1, int(share * kept.tokens)))
     run.measuring = needed * run.check.tokens / max(kept.tokens, 1) if run.check else 0.0
     run.keep_back(run.measuring)
+
+
+def _shorten(run: Run, most: int) -> None:
+    """Measure on so many held-out units only."""
+    stories = first(run.corpus.held_out_stories, run.corpus.tokenizer, most)
+    shorter = run.corpus.encoded(stories)
+    run.corpus, run.kept = replace(run.corpus, held_out=shorter, held_out_stories=stories), most
+    run.check = run.corpus.kept(CHECK_TOKENS)
 
 
 def _start_from(ancestor: Ancestor, run: Run) -> None:

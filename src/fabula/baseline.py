@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import threading
+import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,9 +13,10 @@ from fabula import config, mixture, ngram
 from fabula.corpus import Corpus, prepare
 from fabula.errors import FolderError, TextError, UsageError
 from fabula.evaluation import Costs, Measure
-from fabula.folder import read_model
+from fabula.folder import read_model, read_text
 from fabula.mixture import Mixture
 from fabula.ngram import KneserNey
+from fabula.stopping import wait
 
 ORDERS = {"chars": 8, "bytes": 8}
 """Units that an n-gram spans; 5 for units that are words or parts of words."""
@@ -44,10 +47,16 @@ class Baseline:
             self._thread = threading.Thread(target=self._fit, name="baseline", daemon=True)
             self._thread.start()
 
-    def beside(self, network: Measure | None, patience: float | None = None) -> Beside:
-        """Compare with what a network needs; nothing is known without held-out stories or after so many seconds."""
+    def wait(self, patience: float | None = None, until: Callable[[], bool] = bool) -> None:
+        """Wait for it, at most so many seconds, or until somebody wants to leave."""
         if self._thread:
-            self._thread.join(patience)
+            wait(self._thread, patience, until)
+
+    def beside(
+        self, network: Measure | None, patience: float | None = None, until: Callable[[], bool] = bool
+    ) -> Beside:
+        """Compare with what a network needs; nothing is known without held-out stories or when it came too late."""
+        self.wait(patience, until)
         if network is None or self._costs is None:
             return Beside()
         bits = math.log(2) * network.bytes
@@ -87,8 +96,8 @@ def fit_again(path: str | Path) -> Mixture:
     if not isinstance(weight, float) or not 0 < weight < 1:
         raise FolderError(f"{name} has no mixture: it takes held-out text and time to fit it, so train the model again")
     try:
-        text = config.resolve(config.from_toml(Path(path) / "training.toml")).text
-    except UsageError:
+        text = config.resolve(tomllib.loads(read_text(Path(path), "training.toml") or "missing")).text
+    except (tomllib.TOMLDecodeError, UsageError):
         raise FolderError(f"{name} has no training.toml that can be read: copy the model anew") from None
     if "-" in text.paths:
         raise TextError(f"{name} learned from standard input, which is gone: the mixture needs a file to read again")

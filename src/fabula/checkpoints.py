@@ -1,4 +1,9 @@
-"""A run to a checkpoint and back: which of its parts are kept so that it goes on exactly; writes no files itself."""
+"""A run to a checkpoint and back: which of its parts are kept so that it goes on exactly; writes no files itself.
+
+Kept: the network, its best weights and what they measured, averages, optimiser, carried state, every counter, the time
+used, and how far the logs reach. Made anew, as functions of the settings and the text: the order of the text and the
+masks of dropout (of seed and step), the rate (of the progress), the n-gram model and the index beside it.
+"""
 
 from __future__ import annotations
 
@@ -11,17 +16,27 @@ import torch
 from fabula import folder
 from fabula.config import SECTIONS
 from fabula.corpus import Part
-from fabula.evaluation import Counts
+from fabula.evaluation import Counts, Measure
 from fabula.events import Saved, Warned
+from fabula.forecast import Forecast
 from fabula.inheritance import Past, cut
 from fabula.run import Run, arrays
 from fabula.streams import join
 
-COUNTERS = ("since_best", "losses", "hits", "tokens", "reserve", "ready", "precision", "by_pace")
+COUNTERS = (
+    "since_best", "losses", "hits", "tokens", "reserve", "ready", "precision", "by_pace", "evaluations", "judged", "lr",
+    "measuring", "evaluated_at", "kept",
+)  # fmt: skip
+"""Numbers and lists that are kept as they are."""
+
+OF_THE_PLAN = ("progress", "ending")
+"""Kept as well, but only for a run that goes on with the limits it was begun with."""
+
+LIMITS = ("time", "steps", "epochs", "evaluations", "patience")
 
 
-def save(run: Run) -> None:
-    """Write all that is needed to go on; a full disk is said, not fatal."""
+def save(run: Run) -> bool:
+    """Write all that is needed to go on; a disk that refuses is said, not fatal. Errors: DivergedError."""
     tensors = {f"model.{name}": tensor for name, tensor in run.model.state_dict().items()}
     tensors |= {f"best.{name}": tensor for name, tensor in run.best_weights.items()}
     tensors |= {f"average.{name}": tensor for name, tensor in run.averages.items()}
@@ -35,8 +50,13 @@ def save(run: Run) -> None:
         "backward": run.corpus.backward,
         "seconds": run.seconds,
         "best": run.best if math.isfinite(run.best) else None,
-        **{name: getattr(run, name) for name in COUNTERS},
+        "forecast": dataclasses.asdict(run.forecast) if run.forecast else None,
+        **{name: getattr(run, name) for name in (*COUNTERS, *OF_THE_PLAN)},
     }
+    if run.best_measure:
+        tensors["best_costs"] = torch.from_numpy(run.best_measure.costs.astype(np.float32))
+        figures = ("nats", "tokens", "correct", "bytes", "chars", "words")
+        state["best_measure"] = {name: getattr(run.best_measure, name) for name in figures}
     if run.past:
         units = join(run.past.stories.streams, run.corpus.tokenizer.end).astype(np.int64)
         tensors["past"] = torch.from_numpy(units)
@@ -45,13 +65,17 @@ def save(run: Run) -> None:
             "seconds": run.past.seconds,
             "counts": dataclasses.asdict(run.past.stories.counts),
         }
-    try:
-        folder.write_checkpoint(run.out, folder.Checkpoint(run.step, arrays(tensors), state))
-    except OSError as error:
-        run.say(Warned(message=f"could not save step {run.step:,} ({error.strerror}): learning goes on"))
-    else:
-        run.say(Saved(step=run.step))
     run.saved_at = run.seconds
+    try:
+        state["logs"] = folder.log_lengths(run.out)
+        folder.write_checkpoint(run.out, folder.Checkpoint(run.step, arrays(tensors), state))
+    except (OSError, MemoryError) as error:
+        why = getattr(error, "strerror", None) or str(error) or "not enough memory"
+        then = "" if run.stop else ": learning goes on, and so do the tries"
+        run.say(Warned(message=f"could not save step {run.step:,} ({why}){then}"))
+        return False
+    run.say(Saved(step=run.step))
+    return True
 
 
 def restore(run: Run, saved: folder.Checkpoint) -> None:
@@ -68,8 +92,15 @@ def restore(run: Run, saved: folder.Checkpoint) -> None:
     for slot, values in run.optimizer.state.items():
         for number, value in enumerate(values):
             value.copy_(tensors[f"optimizer.{slot}.{number}"])
-    for name in COUNTERS:
-        setattr(run, name, saved.state[name])
+    begun_with = saved.state["settings"]["training"]
+    is_same = all(begun_with[name] == getattr(run.settings.training, name) for name in LIMITS)
+    for name in (*COUNTERS, *(OF_THE_PLAN if is_same else ())):
+        if name in saved.state:  # an older version knew fewer
+            setattr(run, name, saved.state[name])
+    if foretold := saved.state.get("forecast"):
+        run.forecast = Forecast(**foretold)
+    if figures := saved.state.get("best_measure"):
+        run.best_measure = Measure(**figures, costs=saved.tensors["best_costs"])
     if past := saved.state.get("past"):
         stories = cut(saved.tensors["past"].astype(np.int32), run.corpus.tokenizer.end)
         part = Part(stories, Counts(**past["counts"]))

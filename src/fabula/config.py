@@ -39,13 +39,12 @@ def setting(
     high: float | None = None,
     choices: tuple[str, ...] | None = None,
     duration: bool = False,
+    rhythm: bool = False,
     commas: bool = False,
 ) -> Any:
     """A dataclass field with its meaning and its bounds (both inclusive), the source of checks, help and docs."""
-    return dataclasses.field(
-        default=default,
-        metadata={"about": about, "low": low, "high": high, "choices": choices, "duration": duration, "commas": commas},
-    )
+    rules = {"low": low, "high": high, "choices": choices, "duration": duration, "rhythm": rhythm, "commas": commas}
+    return dataclasses.field(default=default, metadata={"about": about, **rules})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,8 +167,8 @@ class TrainingConfig(Section):
     threads: int | None = setting(None, "CPU threads; all cores when not given", low=1, high=1024)
     evaluations: int = setting(10, "times to measure and to tell a story on the way", low=1, high=10_000)
     patience: int = setting(3, "measurements without a gain before stopping early; 0 never stops", low=0, high=10_000)
-    checkpoint_every: float = setting(
-        60.0, "seconds between checkpoints; 0 for none", low=0.0, high=10**8, duration=True
+    checkpoint_every: str = setting(
+        "60s", "between checkpoints: so many steps (500), or so much time (30s, 10m); 0 for none", rhythm=True
     )
     vectors: str | None = setting(None, "file of pretrained word vectors, or `train` for word2vec on this text")
     freeze_vectors: bool = setting(False, "keep the pretrained word vectors as they came")
@@ -182,6 +181,12 @@ class TrainingConfig(Section):
         False,
         "a second model learns to read from the end, so that stories can end with a given line; they share the time",
     )
+
+    @property
+    def rhythm(self) -> tuple[int, float]:
+        """Steps and seconds between two checkpoints; 0 for what does not count."""
+        every = self.checkpoint_every
+        return (int(every), 0.0) if every.isdecimal() else (0, seconds(every))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,7 +242,9 @@ def _checked(label: str, value: Any, hint: Any, rules: Mapping[str, Any]) -> Any
         if not (isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value)):
             raise UsageError(f"{label} must be a list of texts, got {value!r}")
         return tuple(value)
-    if isinstance(value, str) and rules["duration"]:
+    if rules["rhythm"]:
+        value = _rhythm(label, value)
+    elif isinstance(value, str) and rules["duration"]:
         value = seconds(value)
     elif isinstance(value, str) and kind is not str:
         value = _parsed(label, value, kind)
@@ -275,6 +282,24 @@ def seconds(text: str) -> float:
     if not match:
         raise UsageError(f"a time must look like 60s, 3m or 1h, got {text!r}")
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}[match[2]]
+
+
+def _rhythm(label: str, value: Any) -> str:
+    """So many steps or so much time, spelled in one way; a number with a point, as older files have it, is seconds.
+
+    >>> [_rhythm("every", value) for value in (500, "500", "30s", "1.5m", 60.0, "0.25", 0.0)]
+    ['500', '500', '30s', '90s', '60s', '0.25s', '0']
+    """
+    text = f"{value:.6f}" if isinstance(value, float) else str(value).strip()
+    try:
+        every = seconds(text)
+    except UsageError:
+        every = -1.0
+    if isinstance(value, bool) or not 0 <= every <= 10**8:
+        raise UsageError(f"{label} must be a number of steps (500) or a time (30s, 10m), got {value!r}")
+    if text.isdecimal():
+        return str(int(text))
+    return f"{every:.6f}".rstrip("0").rstrip(".") + "s" if every else "0"
 
 
 def resolve(*layers: Layer) -> Settings:

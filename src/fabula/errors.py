@@ -8,6 +8,7 @@
     │   ├── VectorsError                 a file of word vectors that cannot be used
     │   ├── TableError                   a file of the writing table that is damaged, or of another model
     │   └── FolderError                  not a model folder, a damaged one, or one that is in the way
+    ├── SavingError             exit 1   a disk that refuses what had to be written
     ├── MissingExtraError       exit 2   an optional part that is not installed
     └── DivergedError           exit 3   the training ran into NaN or infinity
 
@@ -51,6 +52,10 @@ class TableError(InputError):
 
 class FolderError(InputError):
     """A folder is no model folder, is damaged, or stands where a new one should go."""
+
+
+class SavingError(FabulaError):
+    """What had to be written could not be: a full disk, one that is read-only, or broken."""
 
 
 class MissingExtraError(FabulaError):

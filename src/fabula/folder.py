@@ -8,23 +8,25 @@
       README.md  report.html                               for people: the model card, the page of the training
       checkpoints/step-000000001200/                       to go on exactly; safe to delete
       backward/                                            a model of the same units that reads stories from their ends
+      arriving/                                            only after a kill: a whole model on its way up from here
       manifest.json                                        format version, size and SHA-256 of every file; written last
 
 No pickle anywhere: tensors are safetensors, everything else is text. Every write goes to a temporary sibling, is
-synced, and is then renamed. The manifest leaves report.html out: it may be written anew at any time.
+synced, and is then renamed (see `disk`). A new model is whole in `arriving` before a file of an older one goes, and is
+read from there until all of it has moved. The manifest leaves report.html out: it may be written anew at any time.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 import json
 import os
-import shutil
 import stat
 import struct
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,9 +35,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fabula import config as settings_of
+from fabula import disk
 from fabula.config import Section, Settings
 from fabula.engine import check_weights
-from fabula.errors import FabulaError, FolderError
+from fabula.errors import DivergedError, FabulaError, FolderError
 from fabula.novelty import Index
 from fabula.tokens import Tokenizer
 from fabula.tokens import from_json as tokenizer_from_json
@@ -47,13 +50,15 @@ INDEX = "novelty.index"
 BACKWARD = "backward"
 """The folder inside a model's own of the model that reads from the end."""
 NETWORK = ("config.json", "tokenizer.json", "model.safetensors")
+LOGS = ("metrics.jsonl", "samples.jsonl")
+ARRIVING = "arriving"
 OURS = frozenset(
     {
         *NETWORK,
         MANIFEST,
         "training.toml",
-        "metrics.jsonl",
-        "samples.jsonl",
+        *LOGS,
+        ARRIVING,
         INDEX,
         "README.md",
         "report.html",
@@ -123,10 +128,26 @@ def claim(path: Path, *, force: bool) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise FolderError(f"cannot make the folder {str(path)!r}: {error.strerror}") from None
+    disk.sync(path.parent)
     for name in ("checkpoints", BACKWARD):
-        shutil.rmtree(path / name, ignore_errors=True)
-    for name in ("metrics.jsonl", "samples.jsonl", "report.html"):
+        disk.remove(path / name)
+    for name in (*LOGS, "report.html"):
         (path / name).unlink(missing_ok=True)
+
+
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """A folder for one training alone, rid of what a killed one left half-written; errors: FolderError."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FolderError(f"cannot make the folder {str(path)!r}: {error.strerror}") from None
+    with disk.alone_in(path) as alone:
+        if not alone:
+            raise FolderError(f"another training is writing to {str(path)!r}: let it end, or choose another with -o")
+        disk.clear_drafts(path, OURS)
+        disk.clear_drafts(path / "checkpoints")
+        yield
 
 
 def _is_ours(name: str) -> bool:
@@ -135,9 +156,29 @@ def _is_ours(name: str) -> bool:
 
 
 def append(path: Path, name: str, record: Mapping[str, Any]) -> None:
-    """Add one line to `metrics.jsonl` or `samples.jsonl`."""
-    with (path / name).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(record, ensure_ascii=False) + "\n")
+    """Add one line to `metrics.jsonl` or `samples.jsonl`, or nothing; errors: OSError."""
+    disk.append(path / name, (json.dumps(record, ensure_ascii=False) + "\n").encode())
+
+
+def log_lengths(path: Path) -> dict[str, int]:
+    """How far both logs reach, safe on the disk: where a training that goes on from here goes on writing them."""
+    return {name: disk.length(path / name) for name in LOGS}
+
+
+def rewind_logs(path: Path, lengths: Mapping[str, int]) -> list[str]:
+    """Cut the logs back to where a checkpoint left them; returns the names of those that have lost lines since."""
+    short = []
+    for name in LOGS:
+        wanted = lengths.get(name)
+        there = (path / name).stat().st_size if (path / name).is_file() else 0
+        if wanted is None or there == wanted:
+            continue
+        if there < wanted:
+            short.append(name)
+        else:
+            with suppress(OSError):
+                os.truncate(path / name, wanted)
+    return short
 
 
 def read_records(path: Path, name: str, start: int = 0) -> tuple[list[dict[str, Any]], int]:
@@ -159,14 +200,14 @@ def read_records(path: Path, name: str, start: int = 0) -> tuple[list[dict[str, 
 def read_text(path: Path, name: str) -> str | None:
     """One of the folder's texts, unverified; None when it is not there or not readable."""
     try:
-        return _contents(path / name, _TEXT_LIMIT).decode()
+        return _newest(path, name, _TEXT_LIMIT).decode()
     except (OSError, ValueError):
         return None
 
 
 def publish(target: Path, data: bytes) -> None:
     """Replace a file that people look at: never half of it, but without waiting for the disk."""
-    draft = target.with_name(f".{target.name}.{os.getpid()}")
+    draft = disk.draft_of(target)
     try:
         draft.write_bytes(data)
         draft.replace(target)
@@ -187,12 +228,14 @@ def write_model(
     card: str,
     index: Index | None = None,
 ) -> None:
-    """Write the network and everything said about it; the manifest comes last and makes it whole.
+    """Write the network and everything said about it; an older model stays whole until this one is.
 
-    `index` are the runs of the training text, which `about["digest"]` names.
+    `index` are the runs of the training text, which `about["digest"]` names. Errors: OSError, and DivergedError for
+    weights that are no numbers; nothing has changed then.
     """
     from safetensors.numpy import save  # noqa: PLC0415 - reading a model's header needs no safetensors
 
+    _refuse_infinity(weights)
     described = {
         "format": FORMAT,
         "fabula": __version__,
@@ -210,14 +253,41 @@ def write_model(
     }
     if index is not None:
         files[INDEX] = save({name: getattr(index, name) for name in _INDEX_DTYPES}, {"digest": about["digest"]})
-    else:
-        (path / INDEX).unlink(missing_ok=True)
-    for name, data in files.items():
-        _write(path / name, data)
-    for name in ("metrics.jsonl", "samples.jsonl"):
-        if (path / name).exists():
-            files[name] = (path / name).read_bytes()
-    _write(path / MANIFEST, _json({"format": FORMAT, "files": {name: _digest(data) for name, data in files.items()}}))
+    listed = {name: _digest(data) for name, data in files.items()}
+    listed |= {name: _digest((path / name).read_bytes()) for name in LOGS if (path / name).exists()}
+    _settle(path)
+    with disk.new_folder(path / ARRIVING) as draft:
+        for name, data in files.items():
+            disk.write_new(draft / name, data)
+        disk.write_new(draft / MANIFEST, _json({"format": FORMAT, "files": listed}))
+    _settle(path)
+
+
+def _settle(path: Path) -> None:
+    """Move a whole new model to its places, the manifest last; a kill on the way leaves what is read as that model."""
+    arriving = path / ARRIVING
+    if _has(arriving / MANIFEST) and not arriving.is_symlink():
+        if INDEX not in json.loads(_contents(arriving / MANIFEST, _TEXT_LIMIT))["files"]:
+            (path / INDEX).unlink(missing_ok=True)
+        for name in sorted(entry.name for entry in arriving.iterdir() if entry.name != MANIFEST):
+            (arriving / name).replace(path / name)
+        disk.sync(path)
+        (arriving / MANIFEST).replace(path / MANIFEST)
+        disk.sync(path)
+    disk.remove(arriving)
+
+
+def _newest(folder: Path, name: str, limit: int) -> bytes:
+    """A file of the model: the one on its way where a new model is arriving, else the one in its place."""
+    arriving = folder / ARRIVING
+    if _has(arriving / MANIFEST) and not arriving.is_symlink():
+        with suppress(FileNotFoundError):
+            return _contents(arriving / name, limit)
+    return _contents(folder / name, limit)
+
+
+def _has(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
 
 
 def read_backward(path: str | Path) -> Model:
@@ -242,7 +312,7 @@ def read_model(path: str | Path, *, backward: bool = False) -> Model:
     One that reads from the end speaks in reverse, and is read only as such.
     """
     folder = Path(path)
-    if not (folder / MANIFEST).is_file() or (folder / MANIFEST).is_symlink():
+    if not _has(folder / MANIFEST) and not _has(folder / ARRIVING / MANIFEST):
         if latest_step(folder) is not None:
             raise FolderError(
                 f"{str(path)!r} is an unfinished training: fabula train --resume {str(path)!r} goes on with it"
@@ -266,13 +336,25 @@ def read_model(path: str | Path, *, backward: bool = False) -> Model:
 
 
 def _read(folder: Path) -> Model:
-    manifest = json.loads(_contents(folder / MANIFEST, _TEXT_LIMIT))
+    """Read a model, once more when a new one took its place meanwhile."""
+    before = _newest(folder, MANIFEST, _TEXT_LIMIT)
+    try:
+        return _parsed(folder, before)
+    except (OSError, ValueError):
+        now = _newest(folder, MANIFEST, _TEXT_LIMIT)
+        if now == before:
+            raise
+        return _parsed(folder, now)
+
+
+def _parsed(folder: Path, listing: bytes) -> Model:
+    manifest = json.loads(listing)
     _expect(manifest["format"] == FORMAT, f"format {FORMAT} expected, got {manifest['format']!r}"[:80])
     data = {}
     for name in NETWORK:
         listed = manifest["files"][name]
         limit = _TEXT_LIMIT if name != "model.safetensors" else int(listed["size"])
-        data[name] = _contents(folder / name, limit)
+        data[name] = _newest(folder, name, limit)
         _expect(_digest(data[name]) == listed, f"{name} is not what the manifest says")
     described = json.loads(data["config.json"])
     _expect(
@@ -296,7 +378,7 @@ def fingerprint(path: str | Path) -> str:
     Two folders with the same fingerprint tell the same stories.
     """
     try:
-        listed = json.loads(_contents(Path(path) / MANIFEST, _TEXT_LIMIT))["files"]
+        listed = json.loads(_newest(Path(path), MANIFEST, _TEXT_LIMIT))["files"]
         parts = [listed[name]["sha256"] for name in NETWORK]
         return hashlib.sha256("".join(parts).encode()).hexdigest()
     except (OSError, ValueError, KeyError, TypeError):
@@ -307,12 +389,12 @@ def read_index(path: str | Path) -> Index | None:
     """The runs of the text that a model learned from; None for a model without; errors: FolderError."""
     folder = Path(path)
     try:
-        listed = json.loads(_contents(folder / MANIFEST, _TEXT_LIMIT))["files"].get(INDEX)
+        listed = json.loads(_newest(folder, MANIFEST, _TEXT_LIMIT))["files"].get(INDEX)
         if listed is None:
             return None
-        data = _contents(folder / INDEX, int(listed["size"]))
+        data = _newest(folder, INDEX, int(listed["size"]))
         _expect(_digest(data) == listed, "it is not what the manifest says")
-        digest = json.loads(_contents(folder / "config.json", _TEXT_LIMIT))["about"]["digest"]
+        digest = json.loads(_newest(folder, "config.json", _TEXT_LIMIT))["about"]["digest"]
         _expect(_metadata(data).get("digest") == digest, "it is that of another model")
         shapes = _header(data)
         _expect({name: dtype for name, (dtype, _) in shapes.items()} == _INDEX_DTYPES, "it holds something else")
@@ -331,25 +413,35 @@ def read_index(path: str | Path) -> Index | None:
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write one checkpoint, whole or not at all; older ones beyond `KEEP` go after this one has been read back."""
+    """Write one checkpoint, whole or not at all; older ones beyond `KEEP` go after this one has been read back.
+
+    So do newer ones, which `read_checkpoint` would not have skipped were they sound. Errors: OSError when it could not
+    be written, or reads back otherwise; DivergedError when it holds what is no number.
+    """
     from safetensors.numpy import save  # noqa: PLC0415
 
+    _refuse_infinity(checkpoint.tensors)
     home = path / "checkpoints"
-    home.mkdir(parents=True, exist_ok=True)
+    if not home.is_dir():
+        home.mkdir(parents=True)
+        disk.sync(path)
     final = home / f"step-{checkpoint.step:012d}"
     if final.exists():
-        return
+        if _is_sound(final):
+            return
+        disk.remove(final)
     files = {"tensors.safetensors": save(checkpoint.tensors), "state.json": _json(checkpoint.state)}
-    with _sibling(final) as draft:
+    with disk.new_folder(final) as draft:
         for name, data in files.items():
-            _write(draft / name, data)
+            disk.write_new(draft / name, data)
         listing = {"format": FORMAT, "files": {name: _digest(data) for name, data in files.items()}}
-        _write(draft / MANIFEST, _json(listing))
-        draft.rename(final)
-    _sync(home)
-    _verified(final)
-    for old in _steps(path)[KEEP:]:
-        shutil.rmtree(old, ignore_errors=True)
+        disk.write_new(draft / MANIFEST, _json(listing))
+    if not _is_sound(final):
+        disk.remove(final)
+        raise OSError(errno.EIO, "it reads back otherwise than it was written")
+    steps = _steps(path)
+    for other in [*steps[: steps.index(final)], *steps[steps.index(final) + KEEP :]]:
+        disk.remove(other)
 
 
 def read_checkpoint(path: Path) -> tuple[Checkpoint | None, list[str]]:
@@ -375,6 +467,14 @@ def _steps(path: Path) -> list[Path]:
     return sorted((path / "checkpoints").glob("step-[0-9]*"), reverse=True)
 
 
+def _is_sound(step: Path) -> bool:
+    try:
+        _verified(step)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return True
+
+
 def _verified(step: Path) -> dict[str, bytes]:
     """The files of a checkpoint, checked against its manifest."""
     listing = json.loads(_contents(step / MANIFEST, _TEXT_LIMIT))["files"]
@@ -394,6 +494,13 @@ def _chosen(section: Section) -> dict[str, Any]:
 
 def _json(value: object) -> bytes:
     return (json.dumps(value, ensure_ascii=False, indent=1) + "\n").encode()
+
+
+def _refuse_infinity(tensors: Mapping[str, NDArray[Any]]) -> None:
+    """No file of ours ever holds NaN or infinity; errors: DivergedError."""
+    for name, tensor in tensors.items():
+        if not np.isfinite(tensor).all():
+            raise DivergedError(f"{name} became NaN or infinite, so it was not saved: try a lower --set training.lr")
 
 
 def _digest(data: bytes) -> dict[str, object]:
@@ -448,41 +555,3 @@ def _load(data: bytes) -> dict[str, NDArray[Any]]:
         return load(data)
     except SafetensorError as error:
         raise ValueError(str(error)) from None
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Replace a file by way of a synced temporary sibling."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with draft.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
-    _sync(path.parent)
-
-
-@contextmanager
-def _sibling(final: Path) -> Iterator[Path]:
-    """A temporary folder beside `final`; what is left of it at the end goes."""
-    draft = final.with_name(f".{final.name}.{os.getpid()}")
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir()
-    try:
-        yield draft
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-
-
-def _sync(folder: Path) -> None:
-    """Make renames in a folder last; a no-op where folders cannot be synced."""
-    try:
-        handle = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -5,8 +5,10 @@ The place where learning and writing meet while both are under way: it listens t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from fabula import folder
 from fabula.config import SamplingConfig
@@ -17,18 +19,40 @@ from fabula.storyteller import Storyteller
 WORDS, HOW = 40, {"temperature": 0.6, "seed": 1}
 
 
+_log = logging.getLogger(__name__)
+
+
+class Lines:
+    """Lines of a file in a model folder; what a disk refuses is kept, and tried again with the next."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._waiting: list[Mapping[str, Any]] = []
+
+    def add(self, path: Path, record: Mapping[str, Any]) -> None:
+        """Write a line and those that could not be written before; what cannot be written costs no training."""
+        self._waiting.append(record)
+        try:
+            while self._waiting:
+                folder.append(path, self._name, self._waiting[0])
+                del self._waiting[0]
+        except OSError as error:
+            _log.warning("%s could not be written (%s): tried again with its next line", self._name, error.strerror)
+
+
 class Journal:
     """Writes one line of metrics.jsonl for every measurement."""
 
     def __init__(self) -> None:
         self._folder: Path | None = None
+        self._lines = Lines("metrics.jsonl")
 
     def __call__(self, event: Event) -> None:
         """Listen."""
         if isinstance(event, Began):
-            self._folder = event.folder
+            self._folder, self._lines = event.folder, Lines("metrics.jsonl")
         elif isinstance(event, Evaluated) and self._folder:
-            folder.append(self._folder, "metrics.jsonl", event.to_json())
+            self._lines.add(self._folder, event.to_json())
 
 
 class Narrator:
@@ -41,6 +65,7 @@ class Narrator:
         """`show(prompt, text)` is called with every story told; `prompt` replaces the opening of the text."""
         self._began: Began | None = None
         self._show, self._prompt = show, prompt
+        self._lines = Lines("samples.jsonl")
 
     def __call__(self, event: Event) -> None:
         """Listen."""
@@ -55,6 +80,6 @@ class Narrator:
                 prompt = began.opening if self._prompt is None else self._prompt
                 text = teller.write(prompt, words=WORDS, sampling=sampling).text
             record = {"step": event.step, "seconds": round(event.seconds, 3), "prompt": prompt, "text": text}
-            folder.append(began.folder, "samples.jsonl", record)
+            self._lines.add(began.folder, record)
             if self._show:
                 self._show(prompt, text)

@@ -38,6 +38,8 @@ class Outcome:
 
     int8_cost: float | None = None
     """Share by which writing in whole numbers raises the cost of held-out text; None where it is not worth trying."""
+    signal: int = 0
+    """Number of the signal that interrupted it."""
     backward: Outcome | None = None
     """What the model came to that reads every story from its end, where one was trained."""
 
@@ -45,6 +47,11 @@ class Outcome:
     def interrupted(self) -> bool:
         """Whether it may be gone on with."""
         return self.stopped == "interrupted" or (self.backward is not None and self.backward.interrupted)
+
+    @property
+    def stopped_by(self) -> int:
+        """Number of the signal that interrupted it, or the model inside; 0 for none."""
+        return self.signal or (self.backward.stopped_by if self.backward else 0)
 
     def to_json(self) -> dict[str, Any]:
         """What `fabula train --json` prints; of two models the one that reads forwards, and the other inside."""

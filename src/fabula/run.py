@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +32,9 @@ from fabula.tuning import Layered
 SAVING = 1.0
 """Seconds kept back for writing the folder and leaving."""
 
+PATIENCE = 1.5
+"""Seconds of measuring that somebody who asked to stop still waits for."""
+
 ROUNDED = 4096
 """Units that whole numbers are tried on."""
 
@@ -39,9 +42,32 @@ MARGIN = 1.25
 """What a measurement may take in place of what the last one took."""
 
 
+class Interruption(Exception):  # noqa: N818 - it is a wish, not an error
+    """Somebody asked to stop while something was measured that can be measured again."""
+
+
+class Watched:
+    """A scorer that is left between two calls when `leave` says so."""
+
+    def __init__(self, scorer: NumpyScorer, leave: Callable[[], bool]) -> None:
+        self._scorer, self._leave = scorer, leave
+
+    def initial_state(self, batch: int) -> State:
+        """The zero state."""
+        return self._scorer.initial_state(batch)
+
+    def score(
+        self, ids: NDArray[np.int64], targets: NDArray[np.int64], state: State
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_], State]:
+        """As the scorer itself; raises `Interruption`."""
+        if self._leave():
+            raise Interruption
+        return self._scorer.score(ids, targets, state)
+
+
 @dataclass(kw_only=True)
 class Run:
-    """What a training is made of, and where it stands."""
+    """What a training is made of, and where it stands; what of it a checkpoint keeps, `checkpoints` says."""
 
     out: Path
     settings: Settings
@@ -91,8 +117,18 @@ class Run:
     measuring: float = 0.0
     """Seconds the last measurement and its story took."""
     saved_at: float = 0.0
-    stop: bool = False
-    """Set from outside: finish this step, then save and return."""
+    judged: int = 0
+    """Step after which it was last measured."""
+    lr: float = 0.0
+    """Learning rate of the last step."""
+    ending: str = ""
+    """Why it has ended, where no limit says so: `learned` or `early`."""
+    kept: int | None = None
+    """Held-out units that are measured, where a time limit allows only some."""
+    stop: int = 0
+    """Number of the signal that asked to finish this step, then to save and return; 0 while nobody did."""
+    until: float = math.inf
+    """Seconds after which what is not measured yet stays so: somebody waits for the end."""
 
     @property
     def seconds(self) -> float:
@@ -125,6 +161,21 @@ class Run:
         past = self.past.seconds if self.past else 0.0
         self.reserve = SAVING + past + MARGIN * (whole + max(check, self.measuring))
 
+    @property
+    def is_wanted(self) -> bool:
+        """Whether there is time left to measure."""
+        return self.seconds < self.until if self.until < math.inf else not self.stop
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether all numbers that go into a file are numbers."""
+        parts = (self.model.state_dict().values(), self.averages.values(), self.state, *self.optimizer.state.values())
+        return all(bool(torch.isfinite(tensor).all()) for part in parts for tensor in part)
+
+    def hurry(self) -> None:
+        """Somebody waits: what is not measured in a moment stays unknown."""
+        self.until = self.seconds + PATIENCE
+
     def say(self, event: Event) -> None:
         """Tell every listener."""
         for listener in self.listeners:
@@ -147,6 +198,16 @@ class Run:
         torch._foreach_lerp_(list(self.averages.values()), [present[name] for name in self.averages], new)
 
     @contextmanager
+    def finest(self) -> Iterator[None]:
+        """The network with the weights that are to be written inside, and as it was afterwards."""
+        own = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
+        try:
+            self.model.load_state_dict(self.best_weights or own | self.averages)
+            yield
+        finally:
+            self.model.load_state_dict(own)
+
+    @contextmanager
     def averaging(self) -> Iterator[None]:
         """The network with its averaged parameters inside, and as it was afterwards."""
         self._exchange()
@@ -163,7 +224,12 @@ class Run:
     def measured(self, part: Part) -> Measure:
         """The network as it is, on some stories."""
         end, window = self.corpus.tokenizer.end, self.settings.model.window
-        return measure(NumpyScorer(self.model), part.streams, end, part.counts, window=window)
+        return measure(self.scorer, part.streams, end, part.counts, window=window)
+
+    @property
+    def scorer(self) -> Watched:
+        """The network to be measured, until somebody asks to stop."""
+        return Watched(NumpyScorer(self.model), lambda: not self.is_wanted)
 
     def rounding_cost(self, weights: Mapping[str, NDArray[np.float32]]) -> float | None:
         """By what share whole numbers would raise the cost of some stories; see `fabula.rounding`."""
@@ -180,7 +246,7 @@ class Run:
         if window and (best := ceiling(streams, window)).total:
             views = (np.lib.stride_tricks.sliding_window_view(s, window + 1) for s in streams if len(s) > window)
             rows = np.concatenate([view.astype(np.int64) for view in views])  # (N, W+1)
-            scorer = NumpyScorer(self.model)
+            scorer = self.scorer
             _, right, _ = scorer.score(rows[:, :-1], rows[:, -1:], scorer.initial_state(len(rows)))
             return int(right.sum()), best.total, best.right
         whole = self.measured(self.corpus.train)

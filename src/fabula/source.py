@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 from fabula.corpus import Corpus
 from fabula.novelty import Index
+from fabula.stopping import wait
 from fabula.text import words_of
 
 MOST = 50_000_000
@@ -22,10 +24,10 @@ class Source:
         if corpus.train.tokens <= MOST:
             self._thread.start()
 
-    def index(self) -> Index | None:
-        """The index, waited for if need be; None for a text that is too long."""
+    def index(self, patience: float | None = None, until: Callable[[], bool] = bool) -> Index | None:
+        """The index, waited for if need be; None for a text that is too long, or when it came too late."""
         if self._thread.ident is not None:
-            self._thread.join()
+            wait(self._thread, patience, until)
         return self._index
 
     def _make(self) -> None:

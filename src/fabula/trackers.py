@@ -40,7 +40,8 @@ class TensorBoard:
         """Listen."""
         if isinstance(event, Began):
             self._began = event
-            self._writer = self._writer_of(log_dir=str(event.folder / "tensorboard"))
+            again = event.step + 1 if event.step else None  # what an earlier run told of steps that come again goes
+            self._writer = self._writer_of(log_dir=str(event.folder / "tensorboard"), purge_step=again)
             self._draw_graph(event)
         elif self._writer is None or self._began is None:
             return

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import signal
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import nullcontext, suppress
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,18 +18,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fabula import assembly, card, checkpoints, folder, precision, processor, recipe
+from fabula import assembly, card, checkpoints, folder, precision, processor, recipe, stopping
 from fabula.baseline import Baseline, Beside
 from fabula.cells import State
 from fabula.config import Settings, TrainingConfig
-from fabula.corpus import Corpus
-from fabula.errors import DivergedError
+from fabula.corpus import Corpus, Part
+from fabula.errors import DivergedError, SavingError
+from fabula.evaluation import Measure
 from fabula.events import Began, Evaluated, Finished, Foretold, Listener, Stepped
 from fabula.forecast import forecast
 from fabula.inheritance import Ancestor
 from fabula.optimizers import clip, gradients_of
 from fabula.outcome import Outcome
-from fabula.run import Run, arrays
+from fabula.run import Interruption, Run, arrays
 from fabula.source import Source
 
 EARLY = 0.04
@@ -54,12 +55,14 @@ def train(
 
     `ancestor` is the model to start from, whose shape and units `settings` and `corpus` must have.
 
-    Errors: UsageError, FolderError (the folder is in the way), DivergedError. Ctrl-C finishes the step, saves and
-    returns an outcome whose `stopped` is "interrupted".
+    Errors: UsageError, FolderError (the folder is in the way), DivergedError, SavingError. Ctrl-C, SIGTERM or SIGUSR1
+    finishes the step, saves and returns an outcome whose `stopped` is "interrupted".
     """
+    folder.check_claim(out, force=force)
     run = assembly.begin(corpus, out, settings, size=size, ancestor=ancestor, listeners=listeners, begun=begun)
-    folder.claim(out, force=force)
-    return _carry_out(run)
+    with folder.held(out):
+        folder.claim(out, force=force)
+        return _carry_out(run)
 
 
 def resume(
@@ -72,10 +75,14 @@ def resume(
     begun: float,
 ) -> Outcome:
     """Go on with a training from one of its checkpoints, to the same bits as if it had never stopped."""
-    run = assembly.again(corpus, out, settings, saved, listeners=listeners, begun=begun)
-    _advance(run)  # not restored: the limits may have moved
-    run.evaluations = int(run.progress * settings.training.evaluations)
-    return _carry_out(run)
+    with folder.held(out):
+        run = assembly.again(corpus, out, settings, saved, listeners=listeners, begun=begun)
+        _advance(run)
+        # No more measurements than this are behind it where the limits have moved.
+        run.evaluations = min(run.evaluations, int(run.progress * settings.training.evaluations))
+        for name in folder.rewind_logs(out, saved.state.get("logs", {})):
+            run.corpus = replace(run.corpus, notes=(*run.corpus.notes, f"{name} has lost lines since it was saved"))
+        return _carry_out(run)
 
 
 def _carry_out(run: Run) -> Outcome:
@@ -94,25 +101,48 @@ def _carry_out(run: Run) -> Outcome:
             closing=run.corpus.closing,
         )
     )
-    run.saved_at = run.evaluated_at = run.seconds
+    run.saved_at = run.seconds
+    run.evaluated_at = run.evaluated_at or run.seconds
     run.ready = run.ready or run.seconds
     run.learning_from = (run.progress, run.epochs)
     run.baseline = Baseline(run.corpus)
     run.source = None if run.corpus.backward else Source(run.corpus)
-    with processor.ready(run.settings.training.threads):
+    with processor.ready(run.settings.training.threads), stopping.listening(partial(_note, run)):
         try:
-            with _interruptible(run):
-                stopped = _learn(run)
+            stopped = _learn(run)
+            if stopped == "interrupted":
+                return _leave(run)
+            steps, seconds = run.settings.training.rhythm
+            half = run.settings.training.both_ways and not run.corpus.backward  # the other may be cut short
+            if half or 0 < steps <= run.step or 0 < seconds <= run.seconds:
+                checkpoints.save(run)
+            try:
+                return _write(run, stopped)
+            except Interruption:
+                return _leave(run)
         except DivergedError:
             if run.best_weights:
-                _write(run, "diverged")
+                with suppress(Interruption):
+                    _write(run, "diverged")
             raise
-        training = run.settings.training
-        late = training.checkpoint_every and run.seconds >= training.checkpoint_every
-        half = training.both_ways and not run.corpus.backward  # to go on from when the other half is cut short
-        if stopped == "interrupted" or late or half:
-            checkpoints.save(run)
-        return _write(run, stopped)
+
+
+def _note(run: Run, number: int) -> None:
+    """A signal asks to stop: after this step; a second one at once."""
+    if run.stop:
+        raise stopping.Stopped(number)
+    run.stop = number
+
+
+def _leave(run: Run) -> Outcome:
+    """Save where it stands and write what it knows by now, quickly; errors: SavingError."""
+    _expect_numbers(run)
+    if not checkpoints.save(run):
+        last = folder.latest_step(run.out)
+        then = f"; fabula train --resume {str(run.out)!r} goes on from {last}" if last else ""
+        raise SavingError(f"stopped, but step {run.step:,} could not be saved: make room in {str(run.out)!r}{then}")
+    run.hurry()
+    return _write(run, "interrupted")
 
 
 # --- the loop ------------------------------------------------------------------------------------------------------
@@ -121,7 +151,8 @@ def _carry_out(run: Run) -> Outcome:
 def _learn(run: Run) -> str:
     """Learn until something says stop; returns what."""
     model, feed = run.model, run.feed
-    parameters, noise, ending = run.optimizer.parameters, torch.Generator(model.device), ""
+    parameters, noise = run.optimizer.parameters, torch.Generator(model.device)
+    ending = _follow(run) if run.step else ""  # it may have been stopped before what follows a step
     while not ending:
         training = run.settings.training  # its rate may be chosen again
         inputs, targets = (
@@ -134,55 +165,88 @@ def _learn(run: Run) -> str:
             nats, hits = model.judge(hidden, targets, noise)
         mean = nats.mean()
         gradients = gradients_of(mean, parameters, also=_penalties(training, hidden, plain))
-        loss, length, lr = mean.item(), clip(gradients, training.clip), _rate(training, run.progress)
+        loss, length = mean.item(), clip(gradients, training.clip)
+        run.lr = _rate(training, run.progress)
         if not (math.isfinite(loss) and math.isfinite(length)):
-            raise DivergedError(
-                f"the loss became {loss} at step {run.step:,} with learning rate {lr:.2g}: "
-                f"try --set training.lr={lr / 3:.1g}"
-            )
+            raise _diverged(run, f"the loss became {loss}")
         with torch.no_grad():
-            run.optimizer.step(gradients, lr)
+            run.optimizer.step(gradients, run.lr)
             run.average()
         run.state = _carried(state, model.initial_state(len(inputs)), training.reset or 0.0, noise)
         run.step += 1
         run.tokens += targets.numel()
         run.losses.append(loss)
         run.hits.append(hits.float().mean().item())
-        ending = _advance(run)
+        limit = _advance(run)
         run.say(
             Stepped(
                 step=run.step,
                 progress=run.progress,
                 loss=loss,
                 accuracy=run.hits[-1],
-                lr=lr,
+                lr=run.lr,
                 gradient=length,
                 tokens=targets.numel(),
                 seconds=run.seconds,
             )
         )
-        if run.by_pace or run.forecast is None:
-            _look_ahead(run)
-        if ending != "interrupted" and (ending or _is_due(run)):
-            with run.averaging():
-                ending = _evaluate(run, lr) or ending
-        if not ending and training.checkpoint_every and run.seconds - run.saved_at >= training.checkpoint_every:
+        ending = _follow(run, limit)
+        steps, seconds = training.rhythm
+        if not ending and ((steps and run.step % steps == 0) or 0 < seconds <= run.seconds - run.saved_at):
+            _expect_numbers(run)
             checkpoints.save(run)
     return ending
+
+
+def _follow(run: Run, limit: str | None = None) -> str:
+    """What follows a step: look ahead, and measure when it is time; a reason to stop, or nothing."""
+    limit = _advance(run) if limit is None else limit
+    try:
+        if run.stop:
+            return "interrupted"
+        if run.by_pace or run.forecast is None:
+            _look_ahead(run)
+        if run.judged != run.step and (limit or _is_due(run)):
+            with run.averaging():
+                run.ending = _evaluate(run)
+    except Interruption:
+        return "interrupted"
+    return run.ending or limit
+
+
+def _diverged(run: Run, what: str) -> DivergedError:
+    advice = f"try --set training.lr={run.lr / 3:.1g}"
+    return DivergedError(f"{what} at step {run.step:,} with learning rate {run.lr:.2g}: {advice}")
+
+
+def _expect_numbers(run: Run) -> None:
+    """Before anything is saved; errors: DivergedError."""
+    if not run.is_finite:
+        raise _diverged(run, "the weights became infinite or NaN")
 
 
 def _look_ahead(run: Run) -> None:
     """Once its pace is known: choose again what hangs on it, and say what this will come to; not of a text by heart."""
     if run.corpus.by_heart:
         return
-    if run.baseline and run.baseline.is_fitting:  # beside it learning is slower than it will be
-        run.learning_from = (run.progress, run.epochs)
-        return
-    progress, epochs = run.learning_from
-    share = (run.progress - progress) / max(1 - progress, 1e-9)
-    if share < EARLY:
-        return
-    epochs += (run.epochs - epochs) / share
+    training = run.settings.training
+    if training.time is None:  # a run that is counted says the same whatever the machine does meanwhile
+        if run.progress < EARLY:
+            return
+        if run.baseline:
+            run.baseline.wait(until=lambda: not run.is_wanted)
+        if run.stop:
+            raise Interruption
+        epochs = min((training.steps or math.inf) / run.feed.steps_per_epoch, training.epochs or math.inf)
+    else:
+        if run.baseline and run.baseline.is_fitting:  # beside it learning is slower than it will be
+            run.learning_from = (run.progress, run.epochs)
+            return
+        progress, epochs = run.learning_from
+        share = (run.progress - progress) / max(1 - progress, 1e-9)
+        if share < EARLY:
+            return
+        epochs += (run.epochs - epochs) / share
     if run.by_pace:
         run.settings = recipe.settle(run.settings, assembly.facts_of(run.corpus), epochs, run.by_pace)
         run.model.config = run.settings.model
@@ -235,8 +299,6 @@ def _advance(run: Run) -> str:
         shares["epochs"] = run.step / (training.epochs * run.feed.steps_per_epoch)
     limit, share = max(shares.items(), key=lambda item: item[1])
     run.progress = min(1.0, max(run.progress, share))
-    if run.stop:
-        return "interrupted"
     return limit if run.progress >= 1 else ""
 
 
@@ -282,10 +344,12 @@ def _is_due(run: Run) -> bool:
     return not hurried or run.seconds - run.evaluated_at >= 5 * run.measuring
 
 
-def _evaluate(run: Run, lr: float) -> str:
-    """Measure, keep the best weights, tell the listeners; a reason to stop, or nothing."""
+def _evaluate(run: Run) -> str:
+    """Measure, keep the best weights, tell the listeners; a reason to stop, or nothing.
+
+    Until it has measured, which `Interruption` may end, nothing has changed.
+    """
     began, training, ending = run.seconds, run.settings.training, ""
-    run.evaluations = max(run.evaluations, int(run.progress * training.evaluations))
     loss, accuracy, held_out = float(np.mean(run.losses)), float(np.mean(run.hits)), None
     figure, measured_in = loss, 0.0
     if run.corpus.by_heart:
@@ -295,6 +359,10 @@ def _evaluate(run: Run, lr: float) -> str:
     elif run.check is not None:
         held_out = run.measured(run.check)
         figure, measured_in = held_out.bits_per_byte, run.seconds - began
+    if not math.isfinite(figure):
+        raise _diverged(run, f"the held-out figure became {figure}")
+    _expect_numbers(run)
+    run.evaluations = max(run.evaluations, int(run.progress * training.evaluations))
     is_best = figure < run.best
     run.since_best = 0 if is_best else run.since_best + 1
     if is_best:
@@ -312,11 +380,12 @@ def _evaluate(run: Run, lr: float) -> str:
             held_out=held_out,
             best=is_best,
             tokens_per_second=run.tokens / max(began - run.evaluated_at, 1e-9),
-            lr=lr,
+            lr=run.lr,
             seconds=run.seconds,
             weights=lambda: arrays(run.model.state_dict()),
         )
     )
+    run.judged = run.step
     run.losses, run.hits, run.tokens, run.evaluated_at = run.losses[-1:], run.hits[-1:], 0, run.seconds
     run.measuring = run.seconds - began
     run.keep_back(measured_in)
@@ -324,22 +393,35 @@ def _evaluate(run: Run, lr: float) -> str:
 
 
 def _write(run: Run, stopped: str) -> Outcome:
-    """Measure the best weights on all held-out stories and write the model folder."""
-    if run.best_weights:
-        run.model.load_state_dict(run.best_weights)
-    elif run.averages:
-        run.model.load_state_dict(run.averages, strict=False)
-    held_out = run.best_measure or (run.measured(run.corpus.held_out) if run.corpus.held_out else None)
-    accuracy = float(np.mean(run.hits))
+    """Measure the best weights on all held-out stories and write the model folder; leaves the run as it was.
+
+    Errors: Interruption while nothing is written yet; SavingError, and what lay there before is untouched.
+    """
+    with run.finest():
+        return _written(run, stopped)
+
+
+def _written(run: Run, stopped: str) -> Outcome:
+    kept = run.corpus.held_out
+    held_out = run.best_measure or (_judged(run, kept) if kept else None)
+    accuracy = float(np.mean(run.hits)) if run.hits else 0.0
     if run.corpus.by_heart:
-        right, total, _ = run.known()
-        accuracy = right / total
+        with suppress(Interruption) if run.stop else nullcontext():
+            right, total, _ = run.known()
+            accuracy = right / total
     looked_back, before = None, None
     if run.past:
-        looked_back, before = run.measured(run.past.stories).bits_per_byte, run.past.bits_per_byte
+        found = _judged(run, run.past.stories)
+        looked_back, before = found.bits_per_byte if found else None, run.past.bits_per_byte
     limit = run.limit
     patience = None if limit is None else max(0.0, limit - run.seconds)
-    beside = run.baseline.beside(held_out, patience) if run.baseline else Beside()
+    if stopped == "interrupted":
+        patience = 0.0
+
+    def leave() -> bool:
+        return not run.is_wanted
+
+    beside = run.baseline.beside(held_out, patience, leave) if run.baseline else Beside()
     about = {
         "name": run.out.resolve().name,
         "unit": run.corpus.tokenizer.unit,
@@ -361,40 +443,43 @@ def _write(run: Run, stopped: str) -> Outcome:
         "backward": run.corpus.backward,
     }
     weights = arrays(run.model.state_dict())
-    about["int8_cost"] = run.rounding_cost(weights)
-    folder.write_model(
-        run.out,
-        settings=run.settings,
-        tokenizer=run.corpus.tokenizer,
-        weights=weights,
-        about=about,
-        card=card.write_card(about, run.settings),
-        index=run.source.index() if run.source else None,
-    )
+    about["int8_cost"] = None if stopped == "interrupted" else run.rounding_cost(weights)
+    index = run.source.index(until=leave) if run.source else None
+    if run.stop and stopped != "interrupted":
+        raise Interruption
+    try:
+        folder.write_model(
+            run.out,
+            settings=run.settings,
+            tokenizer=run.corpus.tokenizer,
+            weights=weights,
+            about=about,
+            card=card.write_card(about, run.settings),
+            index=index,
+        )
+    except OSError as error:
+        why = error.strerror or str(error)
+        goes_on = folder.latest_step(run.out) or checkpoints.save(run)
+        then = f", then fabula train --resume {str(run.out)!r} goes on" if goes_on else ""
+        raise SavingError(f"the model could not be written to {str(run.out)!r} ({why}): make room{then}") from None
     run.say(Finished(step=run.step, weights=weights))
     return Outcome(
         folder=run.out, seconds=run.seconds, steps=run.step, train_accuracy=accuracy, held_out=held_out,
         baseline=beside.baseline_bits_per_byte, mixture=beside.mixture_bits_per_byte,
         mixture_weight=beside.mixture_weight, stopped=stopped, forecast=run.forecast,
         epochs=run.epochs, old_held_out=looked_back, old_held_out_before=before, int8_cost=about["int8_cost"],
+        signal=run.stop if stopped == "interrupted" else 0,
     )  # fmt: skip
 
 
-@contextmanager
-def _interruptible(run: Run) -> Iterator[None]:
-    """The first Ctrl-C (or SIGTERM) lets the step finish and saves; the second leaves at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def ask(number: int, frame: object) -> None:  # noqa: ARG001
-        if run.stop:
-            raise KeyboardInterrupt
-        run.stop = True
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+def _judged(run: Run, part: Part) -> Measure | None:
+    """A measurement for the folder; None when somebody cannot wait for it. Errors: Interruption, DivergedError."""
     try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        found = run.measured(part)
+    except Interruption:
+        if run.until == math.inf:
+            raise
+        return None
+    if not math.isfinite(found.nats):
+        raise _diverged(run, f"the held-out figure became {found.bits_per_byte}")
+    return found

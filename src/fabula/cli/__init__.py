@@ -10,9 +10,11 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import cyclopts
 
+from fabula import stopping
 from fabula.cli.options import STDIN
 from fabula.cli.pages import COMMANDS, EPILOGUE, SUMMARY
 from fabula.errors import FabulaError
@@ -20,8 +22,6 @@ from fabula.version import __version__
 
 BEGUN = time.perf_counter()
 """When the program started: what `--time` counts from."""
-
-INTERRUPTED = 130
 
 app = cyclopts.App(
     name="fabula",
@@ -33,6 +33,7 @@ app = cyclopts.App(
     help_flags=["--help", "-h"],
     default_parameter=cyclopts.Parameter(show_default=False),
     result_action="return_value",
+    suppress_keyboard_interrupt=False,  # which signal it was decides what is returned
 )
 for order, (name, page) in enumerate(COMMANDS.items()):
     app.command(f"fabula.cli.{name}:{name}", name=name, help=page, help_epilogue="", sort_key=order)
@@ -46,14 +47,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "reconfigure"):
                 stream.reconfigure(encoding="utf-8", errors="backslashreplace")
-        code = app(given, exit_on_error=False, print_error=False)
+        with stopping.leaving() if given[:1] == ["train"] else nullcontext():
+            code = app(given, exit_on_error=False, print_error=False)
         sys.stdout.flush()
     except BrokenPipeError:
         # Whoever read us has enough; keep the interpreter from complaining about it on its way out.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except KeyboardInterrupt:
-        return INTERRUPTED
+    except KeyboardInterrupt as stopped:
+        return getattr(stopped, "exit_code", stopping.INTERRUPTED)
     except cyclopts.CycloptsError as error:
         if debug:
             raise

@@ -6,8 +6,9 @@ import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from fabula.cli import INTERRUPTED, facts
+from fabula.cli import facts
 from fabula.cli.canvas import Panel
+from fabula.stopping import INTERRUPTED
 
 if TYPE_CHECKING:
     from fabula.cli.screen import Screen

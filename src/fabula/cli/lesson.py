@@ -16,6 +16,7 @@ from rich.text import Text
 from fabula import cli
 from fabula.cli.options import Debug, Encoding, Json, Quiet, Seed, print_json, texts
 from fabula.errors import FabulaError, MissingExtraError
+from fabula.stopping import INTERRUPTED
 
 if TYPE_CHECKING:
     from fabula.article.experiment import Report, Run
@@ -104,7 +105,7 @@ def lesson(
         _tell(found, source, page)
         if sys.stdin.isatty() and sys.stdout.isatty() and not taken.interrupted:
             _converse(study, taken)
-    return cli.INTERRUPTED if taken.interrupted else 0
+    return INTERRUPTED if taken.interrupted else 0
 
 
 def _rooms() -> tuple[Any, Any, Any, Any]:
@@ -186,7 +187,7 @@ def _try_tip(
         table: Table | None = study.tip(name, question, notebook, shown.runs)
     if table is None:
         shown.say(f"interrupted; the finished runs are kept in {notebook.folder}, and the same command goes on", "bold")
-        return cli.INTERRUPTED
+        return INTERRUPTED
     page = notebook.write_page(lang)
     if json:
         print_json({**table.to_json(), "page": str(page)})

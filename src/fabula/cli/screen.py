@@ -22,11 +22,12 @@ from prompt_toolkit.layout import HSplit, Layout, Window
 from prompt_toolkit.layout.controls import FormattedTextControl
 from prompt_toolkit.output import ColorDepth, create_output
 
-from fabula.cli import INTERRUPTED, facts, visible
+from fabula.cli import facts, visible
 from fabula.cli.canvas import LEAST, LOOK, Canvas, View
 from fabula.cli.keys import bindings
 from fabula.cli.plain import write
 from fabula.errors import FabulaError
+from fabula.stopping import INTERRUPTED
 from fabula.table import Desk, Keeper
 
 AUTOSAVE = 0.5

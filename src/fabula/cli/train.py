@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from fabula import cli
+from fabula import cli, stopping
 from fabula.cli.display import Display
 from fabula.cli.options import Config, Debug, Encoding, Json, Quiet, Seed, Set, layered, print_json, texts
 
@@ -101,4 +101,4 @@ def train(
     if json:
         print_json(outcome.to_json())
     display.conclude(outcome)
-    return cli.INTERRUPTED if outcome.interrupted else 0
+    return stopping.exit_code(outcome.stopped_by) if outcome.stopped_by else 0
