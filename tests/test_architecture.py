@@ -10,7 +10,7 @@ import pytest
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "fabula"
 
 LAYERS = [
-    {"errors", "version", "data"},
+    {"errors", "version", "data", "regular"},
     {"config", "pages", "machine"},
     {"text", "tokens", "vectors", "sampling", "novelty", "ngram", "clusters", "hashing", "forecast"},
     {"endings", "engine", "streams", "cells", "heads", "optimizers", "precision", "lesson"},
@@ -31,7 +31,7 @@ LAYERS = [
 """Lowest first; each room may import from the layers below its own, and inside itself."""
 
 WITHOUT_TORCH = {
-    "errors", "version", "config", "pages", "machine", "text", "tokens", "vectors", "sampling", "clusters", "hashing",
+    "errors", "version", "regular", "config", "pages", "machine", "text", "tokens", "vectors", "sampling", "clusters", "hashing",
     "forecast", "endings", "novelty", "ngram", "mixture", "fineness", "adaptation", "baseline", "engine", "footprint",
     "streams", "evaluation", "corpus", "folder", "recipe", "card", "events", "inheritance", "storyteller", "narration",
     "report", "api", "constraints", "source", "comparison", "ranking", "labels", "ensemble", "book", "rounding",

@@ -102,7 +102,7 @@ class Display:
         if outcome.stopped == "interrupted":
             self._say(f"saved; go on with: fabula train --resume {name}", "bold")
         prompt = self._began.opening if self._began else "Once upon a time"
-        self._say(f'next: fabula write {name} -p "{cli.visible(prompt)}"', "bold")
+        self._say(f'next: fabula write {name} -p "{prompt}"', "bold")
 
     @property
     def _unit(self) -> str:
@@ -111,7 +111,7 @@ class Display:
     def _begin(self, event: Began) -> None:
         self._began = event
         for note in event.notes:
-            self._say(cli.visible(note), "dim")
+            self._say(note, "dim")
         self._say(f"{event.parameters:,} parameters, {event.precision}, into {event.folder}", "dim")
         if self._console.is_terminal:
             columns = (TextColumn("learning"), BarColumn(), TextColumn("{task.percentage:>3.0f}% {task.fields[facts]}"))
@@ -144,7 +144,7 @@ class Display:
 
     def _say(self, line: str, style: str = "") -> None:
         if not self._quiet:
-            self._console.print(Text(line, style=style))
+            self._console.print(Text(cli.visible(line), style=style))
 
 
 def _clock(seconds: float) -> str:
