@@ -6,6 +6,7 @@ A field left at None has not been chosen: `recipe` fills it from the text at han
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 import re
@@ -59,11 +60,17 @@ class Section:
     name: ClassVar[str]
 
     def __post_init__(self) -> None:
-        hints = get_type_hints(type(self))
+        hints = _hints(type(self))
         for field in dataclasses.fields(self):
             label = f"{self.name}.{field.name}"
             value = _checked(label, getattr(self, field.name), hints[field.name], field.metadata)
             object.__setattr__(self, field.name, value)
+
+
+@functools.cache
+def _hints(section: type[Section]) -> dict[str, Any]:
+    """The types of its fields: Python compiles our own annotations for that, once and not for each folder read."""
+    return get_type_hints(section)
 
 
 @dataclass(frozen=True, kw_only=True)

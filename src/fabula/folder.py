@@ -243,9 +243,7 @@ def read_model(path: str | Path) -> Model:
 
 
 def _read(folder: Path) -> Model:
-    manifest = _parsed(_contents(folder / MANIFEST, _FACTS_LIMIT))
-    _expect(manifest["format"] == FORMAT, f"format {FORMAT} expected, got {reprlib.repr(manifest['format'])}"[:80])
-    files = manifest["files"]
+    files = _listed(folder)
     described = _parsed(_signed(folder, "config.json", files, _FACTS_LIMIT))
     _expect(
         set(described) == {"format", "fabula", "vocabulary", "model", "sampling", "about"}, "config.json has other keys"
@@ -278,7 +276,7 @@ def fingerprint(path: str | Path) -> str:
     Two folders with the same fingerprint tell the same stories.
     """
     try:
-        listed = _parsed(_contents(Path(path) / MANIFEST, _FACTS_LIMIT))["files"]
+        listed = _listed(Path(path))
         parts = [listed[name]["sha256"] for name in NETWORK]
         return hashlib.sha256("".join(parts).encode()).hexdigest()
     except _DAMAGE:
@@ -289,7 +287,7 @@ def read_index(path: str | Path) -> Index | None:
     """The runs of the text that a model learned from; None for a model without; errors: FolderError."""
     folder = Path(path)
     try:
-        files = _parsed(_contents(folder / MANIFEST, _FACTS_LIMIT))["files"]
+        files = _listed(folder)
         if files.get(INDEX) is None:
             return None
         data = _signed(folder, INDEX, files, _INDEX_LIMIT)
@@ -396,6 +394,15 @@ def _reason(error: Exception) -> str:
 def _contents(path: Path, limit: int, start: int = 0) -> bytes:
     """A regular file's bytes from `start` on; never more than `limit`, never through a link."""
     return read_regular(path, limit, start, links=False)
+
+
+def _listed(folder: Path) -> dict[str, Any]:
+    """What the manifest says of each file; a name that is none of ours is one of ours with a flipped bit."""
+    manifest = _parsed(_contents(folder / MANIFEST, _FACTS_LIMIT))
+    _expect(manifest["format"] == FORMAT, f"format {FORMAT} expected, got {reprlib.repr(manifest['format'])}"[:80])
+    files = manifest["files"]
+    _expect(manifest.keys() == {"format", "files"} and files.keys() <= OURS, "manifest.json lists other things")
+    return files
 
 
 def _signed(folder: Path, name: str, files: Mapping[str, Any], limit: int) -> bytes:

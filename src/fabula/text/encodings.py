@@ -37,7 +37,7 @@ _SUPERSETS = {
     "shift_jis": "cp932", "euc_kr": "cp949",
 }  # fmt: skip
 
-_NO_PAGES = frozenset({"punycode", "idna", "unicode_escape", "raw_unicode_escape", "raw-unicode-escape", "undefined", "utf-7"})
+_NO_PAGES = frozenset({"punycode", "idna", "unicode-escape", "raw-unicode-escape", "undefined", "utf-7"})
 """What Python reads and no page is written in; the first takes quadratic time, the last hides what a text says."""
 
 
