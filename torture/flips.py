@@ -24,6 +24,7 @@ class Bench:
         self.path = work / "model"
         models.make(self.path, "words", head="tied")
         self.files = models.contents(self.path)
+        self.lying: dict[str, bytes] = {}
         self.sizes = {name: len(data) for name, data in self.files.items()}
         self.same = self._read()
 
@@ -33,16 +34,15 @@ class Bench:
 
     def prepare(self, case: int) -> None:
         """Break it at one place."""
-        models.restore(self.path, self.files)
+        files = dict(self.files)
         if case == -1:
-            files = {**self.files, "model.safetensors": _flipped(self.files["model.safetensors"], 8_001)}
+            files["model.safetensors"] = _flipped(files["model.safetensors"], 8_001)
             models.sign(files)  # what a reader without digests would see
-            models.restore(self.path, files)
         elif case == -2:
-            (self.path / "config.json").unlink()
+            del files["config.json"]
         elif case >= 0:
-            name, data = self._broken(case)
-            (self.path / name).write_bytes(data)
+            name, files[name] = self._broken(case)
+        models.lay(self.path, files, self.lying)
 
     def attempt(self, case: int) -> str:
         """Read it."""
@@ -93,7 +93,7 @@ def _flipped(data: bytes, bit: int) -> bytes:
 
 def ask(count: int | None, seed: int, work: Path, workers: int) -> Answer:
     """All cases, or so many drawn from them."""
-    models.make(work / "measure", "words", head="tied")
-    total = 9 * sum(map(len, models.contents(work / "measure").values()))
+    models.make(work / "model", "words", head="tied")
+    total = 9 * sum(map(len, models.contents(work / "model").values()))
     cases = range(total) if count is None or count >= total else random.Random(seed).sample(range(total), count)
     return in_processes("flips", PROMISE, cases, CONTROLS, work, workers)

@@ -78,7 +78,7 @@ def _complaint(event: str, arguments: tuple[Any, ...]) -> str | None:
         return None
     if event == "exec":  # of a module from the disk, or of a text
         name = getattr(arguments[0], "co_filename", "")
-        return None if _is_library(name) else f"ran code of {name!r}"
+        return None if _is_library(name) or _importing() else f"ran code of {name!r}"
     if event in ("compile", "marshal.loads", "code.__new__", "marshal.load"):
         return None if _importing() else event
     if event.startswith(WRITES):

@@ -53,18 +53,21 @@ def contents(path: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in sorted(path.iterdir())}
 
 
-def restore(path: Path, files: dict[str, bytes]) -> None:
-    """The folder as it was, and nothing else in it."""
+def lay(path: Path, files: dict[str, bytes], lying: dict[str, bytes]) -> None:
+    """Put these files there and nothing else; `lying` are those that lie there unchanged, and is kept true."""
     path.mkdir(exist_ok=True)
+    for name in [name for name in lying if lying[name] != files.get(name)]:
+        del lying[name]
     for entry in path.iterdir():
+        if entry.name in lying:
+            continue
         if entry.is_dir() and not entry.is_symlink():
-            for inner in entry.iterdir():
-                inner.unlink()
             entry.rmdir()
-        elif entry.name not in files or entry.is_symlink() or not entry.is_file() or entry.stat().st_nlink > 1:
+        else:
             entry.unlink()
-    for name, data in files.items():
-        (path / name).write_bytes(data)
+    for name in files.keys() - lying.keys():
+        (path / name).write_bytes(files[name])
+        lying[name] = files[name]
 
 
 def sign(files: dict[str, bytes]) -> None:

@@ -61,17 +61,16 @@ def _serve(module: str, waiting: queue.SimpleQueue[int], results: dict[int, Resu
             break
         if process is None:
             process = _start(module, work)
-            if _line(process, STARTS) is None:
+            if _line(process, STARTS)[0] is None:
                 process.kill()
                 waiting.put(case)
                 return
         assert process.stdin
         process.stdin.write(f"{case}\n")
         process.stdin.flush()
-        line = _line(process, HANGS)
+        line, over = _line(process, HANGS)
         if line is None:
-            ended = process.poll()
-            why = f"hung for {HANGS:g} s" if ended is None else f"crashed (exit code {ended})"
+            why = f"crashed (exit code {process.wait()})" if over else f"hung for {HANGS:g} s"
             results[case] = Result(case, "ended", why)
             process.kill()
             process.wait()
@@ -93,14 +92,14 @@ def _start(module: str, work: Path) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
-def _line(process: subprocess.Popen[str], patience: float) -> str | None:
-    """The next line, None when the process ended or took too long."""
+def _line(process: subprocess.Popen[str], patience: float) -> tuple[str | None, bool]:
+    """The next line, None when the process took too long or ended, and whether it has ended."""
     assert process.stdout
     found: list[str] = []
     reader = threading.Thread(target=lambda out: found.append(out.readline()), args=(process.stdout,), daemon=True)
     reader.start()
     reader.join(patience)
-    return found[0] if found and found[0].endswith("\n") else None
+    return found[0] if found and found[0].endswith("\n") else None, bool(found)
 
 
 def speak(out: IO[str], result: Result | None = None) -> None:

@@ -388,7 +388,7 @@ def _expect(condition: bool, otherwise: str) -> None:
 def _reason(error: Exception) -> str:
     """Why something could not be read, short enough for a line."""
     said = (error.strerror if isinstance(error, OSError) else str(error)) or type(error).__name__
-    return said.splitlines()[0][:80]
+    return "".join(c if c.isprintable() else "\ufffd" for c in said.splitlines()[0][:80])
 
 
 def _contents(path: Path, limit: int, start: int = 0) -> bytes:
