@@ -195,7 +195,10 @@ def _guess(data: bytes, name: str) -> Decoded:
 def _score(sample: bytes, encoding: str) -> float:
     """Plausibility of some bytes in an encoding; a sequence that the sample cuts off does not count."""
     whole = len(sample) < _SAMPLE
-    return plausibility(codecs.getincrementaldecoder(encoding)("replace").decode(sample, final=whole))
+    text = codecs.getincrementaldecoder(encoding)("replace").decode(sample, final=whole)
+    # Kana have the same bytes in gb18030 as in euc_jp, but no Chinese text is full of them.
+    kana = sum("\u3041" <= c <= "\u30fa" for c in text) / max(1, len(text)) if encoding == "gb18030" else 0.0
+    return plausibility(text) - kana
 
 
 def _telling_lines(data: bytes) -> bytes:
