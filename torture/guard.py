@@ -5,9 +5,11 @@ Python tells an audit hook of everything of that kind (PEP 578); a hook cannot b
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 import sysconfig
+import typing
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -78,9 +80,9 @@ def _complaint(event: str, arguments: tuple[Any, ...]) -> str | None:
         return None
     if event == "exec":  # of a module from the disk, or of a text
         name = getattr(arguments[0], "co_filename", "")
-        return None if _is_library(name) or _importing() else f"ran code of {name!r}"
+        return None if _is_library(name) or _is_programs_own() else f"ran code of {name!r}"
     if event in ("compile", "marshal.loads", "code.__new__", "marshal.load"):
-        return None if _importing() else event
+        return None if _is_programs_own() else f"{event} {arguments!r}"
     if event.startswith(WRITES):
         paths = [part for part in arguments if isinstance(part, str | bytes | os.PathLike)]
         return None if all(map(_is_inside, paths)) else f"{event} {paths!r}"
@@ -97,10 +99,11 @@ def _is_library(path: str) -> bool:
     return path.startswith("<frozen ") or os.path.realpath(path).startswith(LIBRARIES)
 
 
-def _importing() -> bool:
-    """Whether a module of the libraries is being loaded just now."""
+def _is_programs_own() -> bool:
+    """Whether a module is being loaded just now, or an annotation in a program's own source is being looked up."""
     frame = sys._getframe()
     while frame := frame.f_back:
-        if frame.f_code.co_filename.startswith("<frozen importlib"):
+        name = frame.f_code.co_filename
+        if name.startswith("<frozen importlib") or name in (typing.__file__, inspect.__file__):
             return True
     return False

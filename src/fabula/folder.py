@@ -68,6 +68,8 @@ Weights = Mapping[str, NDArray[np.float32]]
 _HEADER_LIMIT = 16 << 20
 _TEXT_LIMIT = 256 << 20
 _FACTS_LIMIT = 4 << 20
+_PAGE_LIMIT = 8 << 20
+_LOG_LIMIT = 256 << 20
 _TOKENIZER_LIMIT = 128 << 20
 _INDEX_LIMIT = 2 << 30
 _VALUES_LIMIT = 8_000_000
@@ -147,12 +149,14 @@ def append(path: Path, name: str, record: Mapping[str, Any]) -> None:
 def read_records(path: Path, name: str, start: int = 0) -> tuple[list[dict[str, Any]], int]:
     """Whole lines from byte `start` on, and where the next one begins; what is no record of ours is passed over."""
     try:
-        data = _contents(path / name, _TEXT_LIMIT, start)
+        data = _contents(path / name, _LOG_LIMIT, start)
     except (OSError, ValueError):
         return [], start
     whole = data[: data.rfind(b"\n") + 1]
     records: list[object] = []
     for line in whole.splitlines():
+        if len(line) > _FACTS_LIMIT:
+            continue
         try:
             records.append(json.loads(line))
         except (ValueError, RecursionError):
@@ -163,7 +167,7 @@ def read_records(path: Path, name: str, start: int = 0) -> tuple[list[dict[str, 
 def read_text(path: Path, name: str) -> str | None:
     """One of the folder's texts, unverified; None when it is not there or not readable."""
     try:
-        return _contents(path / name, _TEXT_LIMIT).decode()
+        return _contents(path / name, _FACTS_LIMIT if name == "config.json" else _PAGE_LIMIT).decode()
     except (OSError, ValueError):
         return None
 
