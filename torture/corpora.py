@@ -294,7 +294,7 @@ def _noise(rng: random.Random, place: Path) -> list[str]:
 def _names(rng: random.Random, place: Path) -> list[str]:
     name = rng.choice((
         b"\x1b[666mred\x07.txt", b"bad\xff\xfe.txt", b"line\nbreak.txt", b"-o", b"--resume.txt", b"sp ace.txt", b"\xe2\x80\xae.txt",
-        b"%s{0}$HOME.txt", b"\xc2\x9b6n.txt", b"x" * 250 + b".txt", b"[bold]red[/].txt", b"'\".txt", b"a:0.5", b"\\u001b.txt",
+        b"%s{0}$HOME.txt", b"\xc2\x9b6n.txt", b"x" * 250 + b".txt", b"[bold]red[red].txt", b"'\".txt", b"a:0.5", b"\\u001b.txt",
     ))  # fmt: skip
     (place / os.fsdecode(name)).write_text(_prose(rng), encoding="utf-8")
     return [f"./{os.fsdecode(name)}" if rng.random() < 0.7 or name.startswith(b"-") else "."]

@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from torture import wheel
+from supply import wheel
 from torture.runner import Answer
 
 PROMISE = "no file of the source or of the wheel holds a pickle, eval, exec, yaml.load, extractall or anything like them"
