@@ -1,7 +1,8 @@
 """Writes locks/: every package that development needs, with the hashes of its files; `python -m supply.lock`, needs uv.
 
-dev.txt holds all but what the CUDA build of torch brings with it, which is in cuda.txt. torch is built in several ways
-under one version: `--also FOLDER` adds the hashes of wheels that lie there, such as a CPU build, to those that are known.
+dev.txt holds all but torch, which is built in several ways under one version: torch.txt is the one that registries have,
+with what its CUDA build brings, torch-cpu.txt the CPU build. pip takes a file whose hash its index names before one that
+only lies in a folder, so the two cannot stand in one lock. `--cpu FOLDER` adds the hashes of the CPU builds that lie there.
 """
 
 from __future__ import annotations
@@ -14,36 +15,37 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 LOCKS = ROOT / "locks"
-CUDA = ("nvidia-", "cuda-", "triton")
-HEAD = "# Written by python -m supply.lock. Install with: pip install --require-hashes -r locks/{}\n"
+TORCH = ("torch==", "nvidia-", "cuda-", "triton")
 
 
 def main() -> None:
     """Ask uv, and write."""
     parser = argparse.ArgumentParser(prog="python -m supply.lock", description=__doc__)
-    parser.add_argument("--also", type=Path, help="folder of other builds, whose hashes are as good")
-    also = parser.parse_args().also
+    parser.add_argument("--cpu", type=Path, help="folder with CPU builds of torch")
+    folder = parser.parse_args().cpu
     text = subprocess.run(
         ["uv", "pip", "compile", "pyproject.toml", "--extra", "dev", "--universal", "--python-version", "3.11",
          "--generate-hashes", "--no-header", "--no-annotate", "--constraint", "constraints.txt"],
         cwd=ROOT, check=True, capture_output=True, text=True,
     ).stdout  # fmt: skip
     blocks = [block for block in re.split(r"(?m)^(?=\S)", text) if block.strip() and not block.startswith("#")]
-    before = hashes((LOCKS / "dev.txt").read_text(encoding="utf-8")) if (LOCKS / "dev.txt").exists() else {}
-    for number, block in enumerate(blocks):
-        pin = block.split(" ")[0]
-        more = before.get(pin, set()) if pin.startswith("torch==") else set()
-        for wheel in sorted(also.glob("*.whl")) if also else ():
-            name, version = wheel.name.split("-")[:2]
-            if pin == f"{name.replace('_', '-')}=={version.partition('+')[0]}":
-                more.add(hashlib.sha256(wheel.read_bytes()).hexdigest())
-        known = hashes(block)[pin]
-        blocks[number] = block.rstrip() + "".join(f" \\\n    --hash=sha256:{one}" for one in sorted(more - known)) + "\n"
+    torch = [block for block in blocks if block.startswith(TORCH)]
+    _write("dev.txt", [block for block in blocks if block not in torch])
+    _write("torch.txt", torch)
+    pin = next(block.split(" ")[0] for block in torch if block.startswith("torch=="))
+    before = LOCKS / "torch-cpu.txt"
+    known = hashes(before.read_text(encoding="utf-8")).get(pin, set()) if before.exists() else set()
+    for wheel in folder.glob(f"{pin.replace('==', '-')}*.whl") if folder else ():
+        known.add(hashlib.sha256(wheel.read_bytes()).hexdigest())
+    if known:
+        _write("torch-cpu.txt", [pin + "".join(f" \\\n    --hash=sha256:{one}" for one in sorted(known)) + "\n"])
+
+
+def _write(name: str, blocks: list[str]) -> None:
     LOCKS.mkdir(exist_ok=True)
-    cuda = [block for block in blocks if block.startswith(CUDA)]
-    others = [block for block in blocks if not block.startswith(CUDA)]
-    (LOCKS / "dev.txt").write_text(HEAD.format("dev.txt") + "".join(others), encoding="utf-8")
-    (LOCKS / "cuda.txt").write_text(HEAD.format("dev.txt -r locks/cuda.txt") + "".join(cuda), encoding="utf-8")
+    others = {"dev.txt": "dev.txt -r locks/torch.txt"}.get(name, f"dev.txt -r locks/{name}")
+    head = f"# Written by python -m supply.lock. Install with: pip install --require-hashes -r locks/{others}\n"
+    (LOCKS / name).write_text(head + "".join(blocks), encoding="utf-8")
 
 
 def hashes(lock: str) -> dict[str, set[str]]:
