@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -62,23 +63,32 @@ def _serve(module: str, waiting: queue.SimpleQueue[int], results: dict[int, Resu
         if process is None:
             process = _start(module, work)
             if _line(process, STARTS)[0] is None:
-                process.kill()
+                _end(process)
                 waiting.put(case)
                 return
         assert process.stdin
-        process.stdin.write(f"{case}\n")
-        process.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.write(f"{case}\n")
+            process.stdin.flush()
         line, over = _line(process, HANGS)
         if line is None:
             why = f"crashed (exit code {process.wait()})" if over else f"hung for {HANGS:g} s"
             results[case] = Result(case, "ended", why)
-            process.kill()
-            process.wait()
-            process = None
+            process = _end(process)
             continue
         results[case] = Result(**json.loads(line))
     if process:
         process.communicate()
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """Let go of one that is of no use any more."""
+    process.kill()
+    process.wait()
+    for pipe in (process.stdin, process.stdout):
+        if pipe:
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
 
 
 def _start(module: str, work: Path) -> subprocess.Popen[str]:
