@@ -1,6 +1,7 @@
 """Word vectors in every format there is, whole and damaged, laid onto a vocabulary."""
 
 import gzip
+import os
 import struct
 import sys
 from pathlib import Path
@@ -236,3 +237,12 @@ def test_without_gensim_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setitem(sys.modules, "gensim.models", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'fabula\[vectors\]'"):
         train_vectors([["a", "b"]], width=4, seed=1)
+
+
+@pytest.mark.parametrize("kind", ["fifo", "device"])
+def test_a_pipe_or_a_device_is_refused_without_waiting(tmp_path: Path, kind: str) -> None:
+    path = Path("/dev/zero") if kind == "device" else tmp_path / "x"
+    if kind == "fifo":
+        os.mkfifo(path)
+    with pytest.raises(VectorsError, match="not a file"):
+        load_vectors(path, {"the"})

@@ -426,7 +426,7 @@ def _archive(rng: random.Random, place: Path) -> list[str]:
             for number in range(2_000):
                 archive.writestr(f"{number}.txt", "")
         elif kind == 4:
-            archive.writestr("zeros.txt", b"a b " * (1 << 20))
+            archive.writestr("zeros.txt", b"a b " * (1 << 18))
     data = bytearray(out.getvalue())
     if rng.random() < 0.4:
         for _ in range(rng.choice((1, 5, 100))):

@@ -34,6 +34,7 @@ def _tried(bench: Any, case: int, usual: float) -> Result:  # noqa: ANN401 - eac
     bench.prepare(case)
     guard.calm()
     _forget_peak()
+    usual = max(usual, _peak())  # what earlier cases have left is not this one's
     began = time.process_time()
     wrong = None
     try:

@@ -72,8 +72,8 @@ _PAGE_LIMIT = 8 << 20
 _LOG_LIMIT = 256 << 20
 _TOKENIZER_LIMIT = 128 << 20
 _INDEX_LIMIT = 2 << 30
-_VALUES_LIMIT = 8_000_000
-"""Commas and brackets in a JSON file: four times as many as the largest vocabulary has, and 300 MB as objects."""
+_VALUES_LIMIT = 4_000_000
+"""Commas and brackets in a JSON file: twice as many as the largest vocabulary has, and 150 MB as objects."""
 _DTYPES = {"F32": 4, "I64": 8}
 _INDEX_DTYPES = {"hashes": "U64", "follows": "U32"}
 _DAMAGE = (

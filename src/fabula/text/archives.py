@@ -19,7 +19,7 @@ MOST_BYTES = 2 << 30
 HIGHEST_RATIO = 200
 """Text shrinks about 3 to 10 times; what shrinks more than this (beyond the first megabytes) is a bomb."""
 
-_FREE_BYTES = 16 << 20  # the ratio does not matter below this size
+_FREE_BYTES = 4 << 20  # the ratio does not matter below this size
 _CHUNK = 1 << 20
 _DIRECTORY_ENTRY = b"PK\x01\x02"
 _DAMAGED = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, RuntimeError, ValueError)
