@@ -1,5 +1,5 @@
 # The verbs of this project. A fresh machine needs only python3 (3.11 or later) with venv, and make.
-.PHONY: story test check fix bench bench-short torture torture-short clean
+.PHONY: story test check fix bench bench-short torture torture-short locked wheel audit clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -19,14 +19,15 @@ test: $(READY)
 	$(BIN)/python -m pytest -n 2
 
 check: $(READY)
-	$(BIN)/ruff check src tests benchmarks docs torture
-	$(BIN)/ruff format --check src tests benchmarks docs torture
+	$(BIN)/ruff check src tests benchmarks docs torture supply
+	$(BIN)/ruff format --check src tests benchmarks docs torture supply
 	$(BIN)/pyrefly check
 	$(BIN)/python docs/generate.py --check
+	$(BIN)/python -m supply.audit --tell
 
 fix: $(READY)
-	$(BIN)/ruff check --fix src tests benchmarks docs torture
-	$(BIN)/ruff format src tests benchmarks docs torture
+	$(BIN)/ruff check --fix src tests benchmarks docs torture supply
+	$(BIN)/ruff format src tests benchmarks docs torture supply
 	$(BIN)/python docs/generate.py
 
 bench: $(READY)
@@ -45,18 +46,37 @@ bench-short: $(READY)
 	$(BIN)/python benchmarks/speed.py --rounds 1 --time 0
 	$(BIN)/python benchmarks/quality.py --peers --short
 
-# Killed, starved and interrupted until one believes it: about an hour. The short form takes three minutes.
+# Fed with anything, killed, starved and interrupted until one believes it: some hours. The short form takes some minutes.
 torture: $(READY)
-	$(BIN)/python torture/kill.py --full
-	$(BIN)/python torture/signals.py --full
-	$(BIN)/python torture/syscalls.py --full
-	$(BIN)/python torture/disk.py --full
+	$(BIN)/python -m torture
+	$(BIN)/python torture/stops/kill.py --full
+	$(BIN)/python torture/stops/signals.py --full
+	$(BIN)/python torture/stops/syscalls.py --full
+	$(BIN)/python torture/stops/disk.py --full
 
 torture-short: $(READY)
-	$(BIN)/python torture/kill.py
-	$(BIN)/python torture/signals.py
-	$(BIN)/python torture/syscalls.py
-	$(BIN)/python torture/disk.py
+	$(BIN)/python -m torture --quick
+	$(BIN)/python torture/stops/kill.py
+	$(BIN)/python torture/stops/signals.py
+	$(BIN)/python torture/stops/syscalls.py
+	$(BIN)/python torture/stops/disk.py
+
+# Development with the very files that were locked; LOCK=torch.txt for the torch that registries have.
+LOCK ?= torch-cpu.txt
+locked:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --require-hashes -r locks/dev.txt -r locks/$(LOCK)
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $(READY) $(STORY)
+
+# The wheel twice, with the same bytes, and the list of its parts.
+wheel: $(READY)
+	$(BIN)/python -m supply.wheel
+	$(BIN)/python -m supply.sbom > dist/sbom.json
+
+audit: $(READY)
+	$(BIN)/pip install --quiet pip-audit
+	$(BIN)/python -m supply.audit
 
 clean:
 	rm -rf $(VENV) story dist build .pytest_cache .ruff_cache .hypothesis

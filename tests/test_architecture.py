@@ -10,7 +10,7 @@ import pytest
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "fabula"
 
 LAYERS = [
-    {"errors", "version", "data", "disk", "stopping"},
+    {"errors", "version", "data", "disk", "stopping", "regular"},
     {"config", "pages", "machine"},
     {"text", "tokens", "vectors", "sampling", "novelty", "ngram", "clusters", "hashing", "forecast"},
     {"endings", "engine", "streams", "cells", "heads", "optimizers", "precision", "lesson"},
@@ -43,7 +43,8 @@ LAYERS = [
 """Lowest first; each room may import from the layers below its own, and inside itself."""
 
 WITHOUT_TORCH = {
-    "errors", "version", "config", "disk", "stopping", "pages", "machine", "text", "tokens", "vectors", "sampling",
+    "errors", "version", "config", "disk", "stopping", "regular", "pages", "machine", "text", "tokens", "vectors",
+    "sampling",
     "clusters", "hashing", "forecast", "endings", "novelty", "ngram", "mixture", "fineness", "adaptation", "baseline",
     "engine", "footprint", "streams", "evaluation", "corpus", "folder", "recipe", "card", "events", "inheritance",
     "storyteller", "narration", "report", "api", "constraints", "source", "comparison", "ranking", "labels",

@@ -1,5 +1,6 @@
 """Settings: precedence, bounds, and one clear line for what cannot be."""
 
+import os
 import tomllib
 from pathlib import Path
 
@@ -85,3 +86,35 @@ def test_runs_of_units_are_no_longer_than_what_can_be_hashed() -> None:
     assert config.resolve({"model": {"ngrams": longest}}).model.ngrams == longest
     with pytest.raises(UsageError):
         config.resolve({"model": {"ngrams": longest + 1}})
+
+
+@pytest.mark.parametrize("kind", ["deep", "fifo", "device", "binary", "giant", "missing"])
+def test_settings_that_cannot_be_read_are_one_short_line(tmp_path: Path, kind: str) -> None:
+    """Deep nesting was a traceback, a pipe waited for ever, and /dev/zero took all memory."""
+    path = tmp_path / "x.toml"
+    if kind == "deep":
+        path.write_text("a = " + "[" * 100_000)
+    elif kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "device":
+        path = Path("/dev/zero")
+    elif kind == "binary":
+        path.write_bytes(bytes(range(256)))
+    elif kind == "giant":
+        path.touch()
+        os.truncate(path, 1 << 40)
+    with pytest.raises(UsageError, match="cannot read settings") as caught:
+        config.from_toml(path)
+    assert len(str(caught.value)) < 200
+
+
+def test_a_huge_value_does_not_make_a_huge_message() -> None:
+    for layer in (
+        {"model": {"cell": "x" * 10**6}},
+        {"x" * 10**6: {}},
+        {"model": {"x" * 10**6: 1}},
+        {"model": "x" * 10**6},
+    ):
+        with pytest.raises(UsageError) as caught:
+            config.resolve(layer)
+        assert len(str(caught.value)) < 500

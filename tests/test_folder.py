@@ -335,3 +335,95 @@ def test_a_damaged_index_is_refused_even_when_signed(model: Path, damage: str) -
     )  # fmt: skip
     with pytest.raises(FolderError, match=r"novelty\.index of .* cannot be used"):
         folder.read_index(model)
+
+
+def test_a_flipped_letter_in_the_manifest_does_not_take_the_index_away(model: Path) -> None:
+    """`novelty.indey` in the manifest made a model without an index of it, and nobody guarded against copies any more."""
+    index = Index.of([["the", "mouse", "and", "the", "cat"]])
+    folder.write_model(
+        model, settings=SETTINGS, tokenizer=TOKENIZER, weights=weights(), about={"digest": "1"}, card="# x", index=index
+    )
+    manifest = (model / "manifest.json").read_text()
+    (model / "manifest.json").write_text(manifest.replace("novelty.index", "novelty.indey"))
+    for read in (folder.read_model, folder.read_index):
+        with pytest.raises(FolderError, match="lists other things"):
+            read(model)
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("model.safetensors", b""), ("model.safetensors", b"\x00" * 7), ("config.json", b"[" * 100_000),
+        ("config.json", b'{"a":' * 100_000), ("tokenizer.json", b"[" * 100_000), ("config.json", b"9" * 10_000),
+        ("tokenizer.json", b'{"unit": "bytes", "unit": "bytes"}'), ("config.json", b" " * (5 << 20)),
+        ("tokenizer.json", b"[" + b"{}," * 4_000_000 + b"{}]"),
+    ],
+    ids=range(9),
+)  # fmt: skip
+def test_files_that_no_training_writes_are_one_line_even_when_signed(model: Path, name: str, data: bytes) -> None:
+    (model / name).write_bytes(data)
+    resign(model)
+    with pytest.raises(FolderError) as caught:
+        folder.read_model(model)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("size", ["1e999", "1e30", "null", "-1", str(2**80)])
+def test_a_size_that_no_file_has_is_one_line(model: Path, size: str) -> None:
+    text = (model / "manifest.json").read_text()
+    (model / "manifest.json").write_text(text.replace('"size": ', f'"size": {size}, "was": '))
+    with pytest.raises(FolderError):
+        folder.read_model(model)
+
+
+def test_sparse_giants_are_refused_before_they_are_read(model: Path) -> None:
+    """A manifest may promise anything: what the network cannot have is not read, let alone allocated."""
+    for name in folder.NETWORK:
+        data = (model / name).read_bytes()
+        manifest = (model / "manifest.json").read_text()
+        os.truncate(model / name, 1 << 40)
+        (model / "manifest.json").write_text(manifest.replace(f'"size": {len(data)}', f'"size": {1 << 40}'))
+        with pytest.raises(FolderError, match="larger than"):
+            folder.read_model(model)
+        (model / name).write_bytes(data)
+        (model / "manifest.json").write_text(manifest)
+    folder.read_model(model)
+
+
+def test_a_network_that_memory_cannot_hold_is_said(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folder, "free_memory", lambda: 100)
+    with pytest.raises(FolderError, match="GB of memory"):
+        folder.read_model(model)
+
+
+def test_an_index_of_tables_is_refused_even_when_signed(model: Path) -> None:
+    """Two tables of one shape passed for two lists, and the first word that was looked up ended in a traceback."""
+    from safetensors.numpy import save
+
+    for shape in ((2, 2), (), (1, 1, 1)):
+        parts = {"hashes": np.zeros(shape, np.uint64), "follows": np.zeros(shape, np.uint32)}
+        folder.write_model(
+            model, settings=SETTINGS, tokenizer=TOKENIZER, weights=weights(), about={"digest": "1"}, card="# x",
+            index=Index.of([["a", "b", "c", "d"]]),
+        )  # fmt: skip
+        (model / folder.INDEX).write_bytes(save(parts, {"digest": "1"}))
+        resign(model)
+        with pytest.raises(FolderError, match="no lists"):
+            folder.read_index(model)
+
+
+def test_a_path_that_is_no_unicode_is_saved_and_comes_back(model: Path) -> None:
+    """A text called bad\\xff.txt was learned from to the end, and then its model could not be saved."""
+    from fabula.config import from_toml
+
+    settings = resolve({"model": SETTINGS.model.__dict__, "text": {"paths": ("bad\udcff.txt",)}})
+    folder.write_model(
+        model,
+        settings=settings,
+        tokenizer=TOKENIZER,
+        weights=weights(),
+        about={"name": "bad\udcff"},
+        card="# bad\udcff",
+    )
+    assert folder.read_model(model).about == {"name": "bad\udcff"}
+    assert from_toml(model / "training.toml")["text"]["paths"] == ["bad\udcff.txt"]

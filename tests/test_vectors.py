@@ -1,6 +1,7 @@
 """Word vectors in every format there is, whole and damaged, laid onto a vocabulary."""
 
 import gzip
+import os
 import struct
 import sys
 from pathlib import Path
@@ -152,7 +153,7 @@ def test_damage_is_one_line(tmp_path: Path, data: bytes, said: str) -> None:
 
 @pytest.mark.parametrize("name", ["missing.txt", "."])
 def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path, name: str) -> None:
-    with pytest.raises(VectorsError, match=r"must be a file that can be read, got (No such file|Is a dir)"):
+    with pytest.raises(VectorsError, match=r"must be a file that can be read, got (No such file|a folder)"):
         load_vectors(tmp_path / name, ["the"])
 
 
@@ -236,3 +237,12 @@ def test_without_gensim_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setitem(sys.modules, "gensim.models", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'fabula\[vectors\]'"):
         train_vectors([["a", "b"]], width=4, seed=1)
+
+
+@pytest.mark.parametrize("kind", ["fifo", "device"])
+def test_a_pipe_or_a_device_is_refused_without_waiting(tmp_path: Path, kind: str) -> None:
+    path = Path("/dev/zero") if kind == "device" else tmp_path / "x"
+    if kind == "fifo":
+        os.mkfifo(path)
+    with pytest.raises(VectorsError, match="not a file"):
+        load_vectors(path, {"the"})

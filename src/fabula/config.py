@@ -6,9 +6,11 @@ A field left at None has not been chosen: `recipe` fills it from the text at han
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 import re
+import reprlib
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ from types import NoneType
 from typing import Any, ClassVar, get_args, get_origin, get_type_hints
 
 from fabula.errors import UsageError
+from fabula.regular import read_regular
 
 UNITS = ("symbols", "words", "subwords", "chars", "bytes")
 CELLS = ("lstm", "gru")
@@ -29,6 +32,8 @@ SIZES: Mapping[str, Mapping[str, int]] = {
     "large": {"layers": 2, "hidden": 1024},
 }
 """The one dial: what `--size` stands for."""
+
+_TOML_LIMIT = 16 << 20
 
 
 def setting(
@@ -54,11 +59,17 @@ class Section:
     name: ClassVar[str]
 
     def __post_init__(self) -> None:
-        hints = get_type_hints(type(self))
+        hints = _hints(type(self))
         for field in dataclasses.fields(self):
             label = f"{self.name}.{field.name}"
             value = _checked(label, getattr(self, field.name), hints[field.name], field.metadata)
             object.__setattr__(self, field.name, value)
+
+
+@functools.cache
+def _hints(section: type[Section]) -> dict[str, Any]:
+    """The types of its fields: Python compiles our own annotations for that, once and not for each folder read."""
+    return get_type_hints(section)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,7 +251,7 @@ def _checked(label: str, value: Any, hint: Any, rules: Mapping[str, Any]) -> Any
         if isinstance(value, str) and rules["commas"]:
             value = [part.strip() for part in value.split(",") if part.strip()]
         if not (isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value)):
-            raise UsageError(f"{label} must be a list of texts, got {value!r}")
+            raise UsageError(f"{label} must be a list of texts, got {_shown(value)}")
         return tuple(value)
     if rules["rhythm"]:
         value = _rhythm(label, value)
@@ -251,13 +262,18 @@ def _checked(label: str, value: Any, hint: Any, rules: Mapping[str, Any]) -> Any
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if type(value) is not kind:
-        raise UsageError(f"{label} must be {_NAMES[kind]}, got {value!r}")
+        raise UsageError(f"{label} must be {_NAMES[kind]}, got {_shown(value)}")
     low, high, choices = rules["low"], rules["high"], rules["choices"]
     if choices and value not in choices:
-        raise UsageError(f"{label} must be one of {', '.join(choices)}, got {value!r}")
+        raise UsageError(f"{label} must be one of {', '.join(choices)}, got {_shown(value)}")
     if (low is not None and not value >= low) or (high is not None and not value <= high):
-        raise UsageError(f"{label} must be between {low:g} and {high:g}, got {value!r}")
+        raise UsageError(f"{label} must be between {low:g} and {high:g}, got {_shown(value)}")
     return value
+
+
+def _shown(value: object) -> str:
+    """A value for a message: whatever it is, short."""
+    return reprlib.repr(value)[:60]
 
 
 _NAMES: Mapping[type, str] = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
@@ -269,7 +285,7 @@ def _parsed(label: str, value: str, kind: type) -> Any:
     try:
         return _BOOLS[value.lower()] if kind is bool else kind(value)
     except (ValueError, KeyError):
-        raise UsageError(f"{label} must be {_NAMES[kind]}, got {value!r}") from None
+        raise UsageError(f"{label} must be {_NAMES[kind]}, got {_shown(value)}") from None
 
 
 def seconds(text: str) -> float:
@@ -280,7 +296,7 @@ def seconds(text: str) -> float:
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", text.strip())
     if not match:
-        raise UsageError(f"a time must look like 60s, 3m or 1h, got {text!r}")
+        raise UsageError(f"a time must look like 60s, 3m or 1h, got {_shown(text)}")
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}[match[2]]
 
 
@@ -312,13 +328,15 @@ def resolve(*layers: Layer) -> Settings:
     for layer in layers:
         for section, fields in layer.items():
             if section not in SECTIONS:
-                raise UsageError(f"unknown section {section!r}: sections are {', '.join(SECTIONS)}")
+                raise UsageError(f"unknown section {_shown(section)}: sections are {', '.join(SECTIONS)}")
             if not isinstance(fields, Mapping):
-                raise UsageError(f"[{section}] must be a table of settings, got {fields!r}")
+                raise UsageError(f"[{section}] must be a table of settings, got {_shown(fields)}")
             known = {field.name for field in dataclasses.fields(SECTIONS[section])}
             for field, value in fields.items():
                 if field not in known:
-                    raise UsageError(f"unknown setting {section}.{field}: {section} has {', '.join(sorted(known))}")
+                    raise UsageError(
+                        f"unknown setting {section}.{str(field)[:40]}: {section} has {', '.join(sorted(known))}"
+                    )
                 merged[section][field] = value
     return Settings(**{name: kind(**merged[name]) for name, kind in SECTIONS.items()})  # pyrefly: ignore
 
@@ -340,7 +358,7 @@ def from_assignments(assignments: tuple[str, ...]) -> dict[str, dict[str, Any]]:
         key, equals, value = text.partition("=")
         section, dot, field = key.strip().partition(".")
         if not (equals and dot):
-            raise UsageError(f"--set must look like training.lr=0.002, got {text!r}")
+            raise UsageError(f"--set must look like training.lr=0.002, got {_shown(text)}")
         layer.setdefault(section, {})[field] = value.strip()
     return layer
 
@@ -359,9 +377,10 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> dict[str, d
 def from_toml(path: Path) -> dict[str, Any]:
     """The layer of settings in a TOML file; errors: UsageError when it is missing or not TOML."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"cannot read settings from {path}: {error}") from None
+        return tomllib.loads(read_regular(path, _TOML_LIMIT).decode("utf-8", "surrogateescape"))
+    except (OSError, ValueError, RecursionError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)[:80]
+        raise UsageError(f"cannot read settings from {str(path)[-60:]!r}: {reason}") from None
 
 
 def to_toml(settings: Settings) -> str:

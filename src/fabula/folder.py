@@ -22,8 +22,9 @@ import dataclasses
 import errno
 import hashlib
 import json
+import math
 import os
-import stat
+import reprlib
 import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -37,9 +38,11 @@ from numpy.typing import NDArray
 from fabula import config as settings_of
 from fabula import disk
 from fabula.config import Section, Settings
-from fabula.engine import check_weights
+from fabula.engine import check_weights, expected_shapes
 from fabula.errors import DivergedError, FabulaError, FolderError
+from fabula.machine import free_memory
 from fabula.novelty import Index
+from fabula.regular import read_regular
 from fabula.tokens import Tokenizer
 from fabula.tokens import from_json as tokenizer_from_json
 from fabula.version import __version__
@@ -73,8 +76,19 @@ KEEP = 2
 Weights = Mapping[str, NDArray[np.float32]]
 _HEADER_LIMIT = 16 << 20
 _TEXT_LIMIT = 256 << 20
+_FACTS_LIMIT = 4 << 20
+_PAGE_LIMIT = 8 << 20
+_LOG_LIMIT = 256 << 20
+_TOKENIZER_LIMIT = 128 << 20
+_INDEX_LIMIT = 2 << 30
+_VALUES_LIMIT = 4_000_000
+"""Commas and brackets in a JSON file: twice as many as the largest vocabulary has, and 150 MB as objects."""
 _DTYPES = {"F32": 4, "I64": 8}
 _INDEX_DTYPES = {"hashes": "U64", "follows": "U32"}
+_DAMAGE = (
+    OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError, struct.error
+)  # fmt: skip
+"""What reading runs into where a file is not what it should be."""
 
 
 @dataclass(frozen=True)
@@ -184,12 +198,14 @@ def rewind_logs(path: Path, lengths: Mapping[str, int]) -> list[str]:
 def read_records(path: Path, name: str, start: int = 0) -> tuple[list[dict[str, Any]], int]:
     """Whole lines from byte `start` on, and where the next one begins; what is no record of ours is passed over."""
     try:
-        data = _contents(path / name, _TEXT_LIMIT, start)
+        data = _contents(path / name, _LOG_LIMIT, start)
     except (OSError, ValueError):
         return [], start
     whole = data[: data.rfind(b"\n") + 1]
     records: list[object] = []
     for line in whole.splitlines():
+        if len(line) > _FACTS_LIMIT:
+            continue
         try:
             records.append(json.loads(line))
         except (ValueError, RecursionError):
@@ -200,7 +216,7 @@ def read_records(path: Path, name: str, start: int = 0) -> tuple[list[dict[str, 
 def read_text(path: Path, name: str) -> str | None:
     """One of the folder's texts, unverified; None when it is not there or not readable."""
     try:
-        return _newest(path, name, _TEXT_LIMIT).decode()
+        return _newest(path, name, _FACTS_LIMIT if name == "config.json" else _PAGE_LIMIT).decode()
     except (OSError, ValueError):
         return None
 
@@ -248,8 +264,8 @@ def write_model(
         "model.safetensors": save(dict(weights)),
         "tokenizer.json": _json(tokenizer.to_json()),
         "config.json": _json(described),
-        "training.toml": settings_of.to_toml(settings).encode(),
-        "README.md": card.encode(),
+        "training.toml": settings_of.to_toml(settings).encode("utf-8", "surrogateescape"),  # a path may be no Unicode
+        "README.md": card.encode("utf-8", "backslashreplace"),
     }
     if index is not None:
         files[INDEX] = save({name: getattr(index, name) for name in _INDEX_DTYPES}, {"digest": about["digest"]})
@@ -267,7 +283,7 @@ def _settle(path: Path) -> None:
     """Move a whole new model to its places, the manifest last; a kill on the way leaves what is read as that model."""
     arriving = path / ARRIVING
     if _has(arriving / MANIFEST) and not arriving.is_symlink():
-        if INDEX not in json.loads(_contents(arriving / MANIFEST, _TEXT_LIMIT))["files"]:
+        if INDEX not in _parsed(_contents(arriving / MANIFEST, _FACTS_LIMIT))["files"]:
             (path / INDEX).unlink(missing_ok=True)
         for name in sorted(entry.name for entry in arriving.iterdir() if entry.name != MANIFEST):
             (arriving / name).replace(path / name)
@@ -330,46 +346,47 @@ def read_model(path: str | Path, *, backward: bool = False) -> Model:
         return model
     except FolderError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, FabulaError) as error:
-        reason = str(error).splitlines()[0][:80] if str(error) else type(error).__name__
-        raise FolderError(f"{str(path)!r} is damaged ({reason}): train it again or copy it anew") from None
+    except (*_DAMAGE, FabulaError) as error:
+        raise FolderError(f"{str(path)!r} is damaged ({_reason(error)}): train it again or copy it anew") from None
 
 
 def _read(folder: Path) -> Model:
     """Read a model, once more when a new one took its place meanwhile."""
-    before = _newest(folder, MANIFEST, _TEXT_LIMIT)
+    before = _newest(folder, MANIFEST, _FACTS_LIMIT)
     try:
-        return _parsed(folder, before)
+        return _parts(folder)
     except (OSError, ValueError):
-        now = _newest(folder, MANIFEST, _TEXT_LIMIT)
-        if now == before:
+        if _newest(folder, MANIFEST, _FACTS_LIMIT) == before:
             raise
-        return _parsed(folder, now)
+        return _parts(folder)
 
 
-def _parsed(folder: Path, listing: bytes) -> Model:
-    manifest = json.loads(listing)
-    _expect(manifest["format"] == FORMAT, f"format {FORMAT} expected, got {manifest['format']!r}"[:80])
-    data = {}
-    for name in NETWORK:
-        listed = manifest["files"][name]
-        limit = _TEXT_LIMIT if name != "model.safetensors" else int(listed["size"])
-        data[name] = _newest(folder, name, limit)
-        _expect(_digest(data[name]) == listed, f"{name} is not what the manifest says")
-    described = json.loads(data["config.json"])
+def _parts(folder: Path) -> Model:
+    files = _listed(folder)
+    described = _parsed(_signed(folder, "config.json", files, _FACTS_LIMIT))
     _expect(
         set(described) == {"format", "fabula", "vocabulary", "model", "sampling", "about"}, "config.json has other keys"
     )
     _expect(described["format"] == FORMAT, "config.json is of another format")
+    _expect(isinstance(described["about"], dict), "config.json tells nothing of the training")
     settings = settings_of.resolve({"model": described["model"], "sampling": described["sampling"]})
-    tokenizer = tokenizer_from_json(json.loads(data["tokenizer.json"]))
+    tokenizer = tokenizer_from_json(_parsed(_signed(folder, "tokenizer.json", files, _TOKENIZER_LIMIT)))
     _expect(tokenizer.size == described["vocabulary"], "tokenizer and network have different vocabularies")
-    shapes = _header(data["model.safetensors"])
-    check_weights(settings.model, tokenizer.size, shapes)
-    weights = _tensors(data["model.safetensors"])
+    data = _signed(folder, "model.safetensors", files, _weights_limit(settings, tokenizer))
+    check_weights(settings.model, tokenizer.size, _header(data))
+    weights = _tensors(data)
     for name, tensor in weights.items():
         _expect(bool(np.isfinite(tensor).all()), f"{name} holds NaN or infinity")
-    return Model(settings, tokenizer, weights, dict(described["about"]))
+    return Model(settings, tokenizer, weights, described["about"])
+
+
+def _weights_limit(settings: Settings, tokenizer: Tokenizer) -> int:
+    """Most bytes that the weights of such a network can have. Errors: FolderError when memory cannot hold them."""
+    shapes = expected_shapes(settings.model, tokenizer.size).values()
+    size, free = max(_DTYPES.values()) * sum(map(math.prod, shapes)), free_memory()
+    if free is not None and size > free:
+        raise FolderError(f"this model needs {size / 1e9:,.1f} GB of memory, {free / 1e9:,.1f} GB are free")
+    return size + _HEADER_LIMIT + 8
 
 
 def fingerprint(path: str | Path) -> str:
@@ -378,10 +395,10 @@ def fingerprint(path: str | Path) -> str:
     Two folders with the same fingerprint tell the same stories.
     """
     try:
-        listed = json.loads(_newest(Path(path), MANIFEST, _TEXT_LIMIT))["files"]
+        listed = _listed(Path(path))
         parts = [listed[name]["sha256"] for name in NETWORK]
         return hashlib.sha256("".join(parts).encode()).hexdigest()
-    except (OSError, ValueError, KeyError, TypeError):
+    except _DAMAGE:
         raise FolderError(f"expected a model folder, but {str(path)!r} has no sound manifest.json") from None
 
 
@@ -389,22 +406,21 @@ def read_index(path: str | Path) -> Index | None:
     """The runs of the text that a model learned from; None for a model without; errors: FolderError."""
     folder = Path(path)
     try:
-        listed = json.loads(_newest(folder, MANIFEST, _TEXT_LIMIT))["files"].get(INDEX)
-        if listed is None:
+        files = _listed(folder)
+        if files.get(INDEX) is None:
             return None
-        data = _newest(folder, INDEX, int(listed["size"]))
-        _expect(_digest(data) == listed, "it is not what the manifest says")
-        digest = json.loads(_newest(folder, "config.json", _TEXT_LIMIT))["about"]["digest"]
+        data = _signed(folder, INDEX, files, _INDEX_LIMIT)
+        digest = _parsed(_newest(folder, "config.json", _FACTS_LIMIT))["about"]["digest"]
         _expect(_metadata(data).get("digest") == digest, "it is that of another model")
         shapes = _header(data)
         _expect({name: dtype for name, (dtype, _) in shapes.items()} == _INDEX_DTYPES, "it holds something else")
         _expect(len({shape for _, shape in shapes.values()}) == 1, "its parts are not of one length")
+        _expect({len(shape) for _, shape in shapes.values()} == {1}, "its parts are no lists")
         index = Index(**_load(data))
         _expect(index.is_sound, "it is not sorted")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        reason = str(error).splitlines()[0][:80] if str(error) else type(error).__name__
+    except _DAMAGE as error:
         raise FolderError(
-            f"{INDEX} of {str(path)!r} cannot be used ({reason}): copy the model anew or train it again"
+            f"{INDEX} of {str(path)!r} cannot be used ({_reason(error)}): copy the model anew or train it again"
         ) from None
     return index
 
@@ -493,7 +509,8 @@ def _chosen(section: Section) -> dict[str, Any]:
 
 
 def _json(value: object) -> bytes:
-    return (json.dumps(value, ensure_ascii=False, indent=1) + "\n").encode()
+    # A path may hold half a surrogate pair, in place of a byte that is no UTF-8: written as JSON's own escape.
+    return (json.dumps(value, ensure_ascii=False, indent=1) + "\n").encode("utf-8", "backslashreplace")
 
 
 def _refuse_infinity(tensors: Mapping[str, NDArray[Any]]) -> None:
@@ -512,15 +529,43 @@ def _expect(condition: bool, otherwise: str) -> None:
         raise ValueError(otherwise)
 
 
+def _reason(error: Exception) -> str:
+    """Why something could not be read, short enough for a line."""
+    said = (error.strerror if isinstance(error, OSError) else str(error)) or type(error).__name__
+    return "".join(c if c.isprintable() else "\ufffd" for c in said.splitlines()[0][:80])
+
+
 def _contents(path: Path, limit: int, start: int = 0) -> bytes:
-    """A regular file's bytes from `start` on, at most `limit`; never follows a link, never waits on a pipe."""
-    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
-    with os.fdopen(handle, "rb") as file:
-        facts = os.fstat(file.fileno())
-        _expect(stat.S_ISREG(facts.st_mode), f"{path.name} is not a regular file")
-        _expect(facts.st_size <= limit, f"{path.name} is larger than expected")
-        file.seek(start)
-        return file.read(limit + 1)
+    """A regular file's bytes from `start` on; never more than `limit`, never through a link."""
+    return read_regular(path, limit, start, links=False)
+
+
+def _listed(folder: Path) -> dict[str, Any]:
+    """What the manifest says of each file; a name that is none of ours is one of ours with a flipped bit."""
+    manifest = _parsed(_newest(folder, MANIFEST, _FACTS_LIMIT))
+    _expect(manifest["format"] == FORMAT, f"format {FORMAT} expected, got {reprlib.repr(manifest['format'])}"[:80])
+    files = manifest["files"]
+    _expect(manifest.keys() == {"format", "files"} and files.keys() <= OURS, "manifest.json lists other things")
+    return files
+
+
+def _signed(folder: Path, name: str, files: Mapping[str, Any], limit: int) -> bytes:
+    """A file's bytes, held to what the manifest says of them."""
+    data = _newest(folder, name, min(limit, int(files[name]["size"])))
+    _expect(_digest(data) == files[name], f"{name} is not what the manifest says")
+    return data
+
+
+def _parsed(data: bytes) -> Any:  # noqa: ANN401 - JSON may hold anything
+    """JSON in which each name stands once: what two readers understand differently is refused."""
+    _expect(sum(map(data.count, (b",", b"[", b"{"))) <= _VALUES_LIMIT, "it holds more than any model has")
+    return json.loads(data, object_pairs_hook=_once)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    _expect(len(found) == len(pairs), "a name stands in it twice")
+    return found
 
 
 def _header(data: bytes) -> dict[str, tuple[str, tuple[int, ...]]]:
@@ -538,7 +583,7 @@ def _metadata(data: bytes) -> dict[str, str]:
 def _raw_header(data: bytes) -> dict[str, Any]:
     (size,) = struct.unpack_from("<Q", data)
     _expect(size <= min(_HEADER_LIMIT, len(data) - 8), "it has no sound header")
-    return json.loads(data[8 : 8 + size])
+    return _parsed(data[8 : 8 + size])
 
 
 def _tensors(data: bytes) -> dict[str, NDArray[Any]]:

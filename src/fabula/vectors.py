@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fabula.errors import MissingExtraError, UsageError, VectorsError
+from fabula.regular import open_regular
 
 if TYPE_CHECKING:
     from fabula.tokens import Tokenizer
@@ -178,9 +179,9 @@ def _refuse(path: Path, why: str) -> NoReturn:
 
 
 def _open(path: Path) -> BufferedIOBase:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         zipped = file.read(2) == b"\x1f\x8b"
-    return gzip.open(path, "rb") if zipped else path.open("rb")
+    return gzip.open(path, "rb") if zipped else open_regular(path)
 
 
 def _read(path: Path, file: BufferedIOBase, keys: Collection[bytes]) -> Iterator[tuple[bytes, Matrix]]:

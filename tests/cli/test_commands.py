@@ -397,3 +397,37 @@ def test_version_and_help() -> None:
         done = fabula(*arguments)
         assert done.returncode == 0
         assert "fabula train" in done.stdout or "fabula write" in done.stdout
+
+
+@pytest.mark.parametrize("name", [b"bad\xff.txt", b"red\x1b[31m\x07.txt", b"\xc2\x9b6n.txt"])
+def test_a_file_may_be_called_anything(name: bytes, tmp_path: Path, fable: Path) -> None:
+    """A name that is no UTF-8 lost the model at the very end; control characters in one went to the terminal."""
+    (tmp_path / os.fsdecode(name)).write_bytes(fable.read_bytes())
+    done = subprocess.run(
+        [sys.executable, "-m", "fabula", "train", name, "--steps", "2", *SMALL],
+        cwd=tmp_path,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert not any(evil in done.stderr for evil in (b"\x1b", b"\x07", "\x9b".encode()))
+    folder = tmp_path / os.fsdecode(name.removesuffix(b".txt") + b"-model")
+    assert fabula("write", str(folder), "--words", "3").returncode == 0
+    assert (folder / "report.html").exists()
+
+
+def test_a_prompt_from_stdin_that_is_no_text_is_one_line(model: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "utf8=0", "-m", "fabula", "write", str(model), "-p", "-"],
+        input=b"the \xff\xfe mouse", capture_output=True, check=False, env={**os.environ, "PYTHONIOENCODING": "utf-8:strict"},
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr == b"fabula: a prompt on standard input must be UTF-8, got other bytes\n"
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", "fifo"])
+def test_a_story_to_verify_is_a_file(path: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    done = fabula("verify", path, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "not a file" in done.stderr

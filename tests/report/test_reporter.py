@@ -325,3 +325,12 @@ def test_a_forced_new_training_forgets_the_old_page(m: Path) -> None:
     rewrite(m)
     folder.claim(m, force=True)
     assert not (m / "report.html").exists()
+
+
+def test_a_folder_that_is_nested_without_end_tells_of_no_training(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("[" * 100_000)
+    with pytest.raises(FolderError, match="holds no training"):
+        rewrite(tmp_path)
+    (tmp_path / "config.json").write_text("[" + "{}," * 3_000_000 + "{}]")
+    with pytest.raises(FolderError, match="holds no training"):
+        rewrite(tmp_path)

@@ -77,3 +77,15 @@ def test_document_types_and_entities_are_refused(encoding: str) -> None:
     evil = f'<?xml version="1.0" encoding="{encoding}"?>{bomb}<package>&b;&x;</package>'.encode(encoding)
     with pytest.raises(TextError, match="document type"):
         read(bound(**{"OEBPS/book.opf": evil}))
+
+
+def test_a_page_that_is_named_a_thousand_times_is_read_once() -> None:
+    many = PACKAGE.replace("</opf:spine>", '<opf:itemref idref="a"/>' * 1_000 + "</opf:spine>")
+    assert read(bound(**{"OEBPS/book.opf": many})) == ["# The Cat\n\nShe sat — long.", "# Noël\n\nHe ran."]
+
+
+def test_a_book_of_a_hundred_thousand_pages_is_refused() -> None:
+    """A package of 16 MB held four million elements, and each became an object."""
+    with pytest.raises(TextError, match="at most 100,000 pages"):
+        read(bound(**{"OEBPS/book.opf": f"<package>{'<item/>' * 100_001}</package>"}))
+    assert read(bound(**{"OEBPS/book.opf": PACKAGE.replace("</opf:spine>", "<x/>" * 200_000 + "</opf:spine>")}))

@@ -215,3 +215,10 @@ def test_a_declared_encoding_is_believed_when_it_is_true() -> None:
     assert decode("Привет".encode(), "x", declared="cp866").text == "Привет"
     assert decode("Noël".encode("cp1252"), "x", declared="utf-8").text == "Noël"
     assert decode("Noël".encode("cp1252"), "x", declared="nonsense").text == "Noël"
+
+
+def test_kana_are_no_chinese() -> None:
+    """gb18030 has the kana at the same places as euc_jp, and other Han: a Japanese line was read as Chinese."""
+    line = "むかしむかし、ねずみたちが会議を開きました。ネコに鈴をつけるのは誰でしょう。"
+    found = decode(line.encode("euc_jp"), "x")
+    assert (found.text, found.encoding, found.guessed) == (line, "euc_jp", True)

@@ -11,6 +11,7 @@ import pytest
 
 from fabula.config import TextConfig
 from fabula.errors import TextError
+from fabula.text import files
 from fabula.text.files import Document, printable, quoted, read_documents
 
 AUTO = TextConfig()
@@ -167,3 +168,32 @@ def test_a_folder_name_that_is_not_utf8(tmp_path: Path) -> None:
     documents, _ = read_documents([tmp_path], AUTO)
     documents[0].source.path.encode()
     assert documents[0].source.path.endswith("caf\\udce9.txt")
+
+
+def test_a_sparse_giant_is_refused_by_its_beginning_or_its_first_hole(tmp_path: Path) -> None:
+    for beginning in (b"", b"the mouse sat\n" * 100_000):
+        with (tmp_path / "giant.txt").open("wb") as file:
+            file.write(beginning)
+            file.truncate(1 << 40)
+        assert "NUL" in refusal(tmp_path / "giant.txt")
+
+
+@pytest.mark.parametrize("device", ["/dev/zero", "/dev/urandom"])
+def test_an_endless_standard_input_is_not_read_to_its_end(device: str) -> None:
+    with Path(device).open("rb") as stream, pytest.raises(TextError, match="binary"):
+        read_documents(["-"], AUTO, stream)
+
+
+def test_more_than_a_text_may_have_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "MOST_BYTES", 3 << 20)
+    (tmp_path / "long.txt").write_bytes(b"the mouse sat\n" * 400_000)
+    monkeypatch.setattr(files, "_CHUNK", 1 << 20)
+    assert "split it" in refusal(tmp_path / "long.txt")
+
+
+def test_long_texts_in_wide_encodings_are_read_whole(tmp_path: Path) -> None:
+    text = "the mouse sat — 猫\n" * 60_000
+    for encoding in ("utf-16", "utf-16-le", "utf-32", "utf-8"):
+        (tmp_path / "long.txt").write_bytes(text.encode(encoding))
+        documents, _ = read_documents([tmp_path / "long.txt"], AUTO)
+        assert documents[0].contents.parts[0].text == text

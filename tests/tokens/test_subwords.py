@@ -3,6 +3,7 @@
 import pytest
 
 from fabula.tokens import build, from_json
+from fabula.tokens.pieces import LONGEST, chunks
 from fabula.tokens.subwords import _read_merges
 
 
@@ -42,3 +43,13 @@ def test_merges_that_spell_the_same_share_an_id() -> None:
 def test_a_prompt_takes_the_spelling_that_is_known(prompt: str, text: str) -> None:
     tokenizer = build("subwords", ["The mice ran.\n" * 20])
     assert tokenizer.decode(tokenizer.encode_prompt(prompt)) == text
+
+
+@pytest.mark.parametrize("unit", ["words", "subwords"])
+@pytest.mark.parametrize("letter", ["\u0301", "ก", " "])
+def test_letters_without_an_end_are_cut_and_return(unit: str, letter: str) -> None:
+    """The library takes quadratic time for one piece: a million accents in a row took for ever."""
+    text = f"the mouse {letter * 100_000} the cat"
+    assert max(map(len, chunks(text))) <= LONGEST
+    tokenizer = build(unit, [text])
+    assert tokenizer.decode(tokenizer.encode(text)) == text

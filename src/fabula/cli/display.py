@@ -122,7 +122,7 @@ class Display:
         self._began, self._first, self._held_out, self._tokens = event, None, "", 0
         self._way = ("backward  " if event.backward else "forward  ") if event.settings.training.both_ways else ""
         for note in event.notes:
-            self._say(cli.visible(note), "dim")
+            self._say(note, "dim")
         self._say(f"{event.parameters:,} parameters, {event.precision}, into {event.folder}", "dim")
         if self._bar:
             self._bar.stop()
@@ -161,7 +161,7 @@ class Display:
 
     def _say(self, line: str, style: str = "") -> None:
         if not self._quiet:
-            self._console.print(Text(line, style=style))
+            self._console.print(Text(cli.visible(line), style=style))
 
 
 def _clock(seconds: float) -> str:

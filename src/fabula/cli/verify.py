@@ -8,6 +8,9 @@ from pathlib import Path
 from fabula.cli.options import Debug, Json, Quiet, print_json, texts
 from fabula.cli.waiting import waiting
 
+LONGEST = 256 << 20
+"""Bytes of a story: what is longer is none."""
+
 
 def verify(
     story: str,
@@ -59,9 +62,11 @@ def verify(
 def _read(path: str) -> str:
     """A labelled text as it was written; errors: TextError."""
     from fabula.errors import TextError  # noqa: PLC0415
+    from fabula.regular import read_regular  # noqa: PLC0415
 
     try:
-        return (sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()).decode()  # line ends as they are
+        data = sys.stdin.buffer.read(LONGEST) if path == "-" else read_regular(path, LONGEST)
+        return data.decode()  # line ends as they are
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise TextError(f"cannot read {path!r}: {reason}") from None
+        raise TextError(f"cannot read {path[-60:]!r}: {reason}") from None

@@ -128,7 +128,7 @@ def write(
         )  # fmt: skip
     teller, together = _teller(folders, mixture=mixture, label=label, precision=precision, quiet=quiet)
     sampling = resolve({"sampling": teller.settings.sampling.__dict__}, layered({"sampling": flags}, set_)).sampling
-    beginning = sys.stdin.read() if prompt == STDIN else prompt
+    beginning = _read_prompt() if prompt == STDIN else prompt
     options = {"words": words, "sampling": sampling, "stop": stop, "until": until}
     if book is not None:
         from fabula.cli.binding import bind  # noqa: PLC0415
@@ -164,6 +164,17 @@ def write(
         if found := teller.copied(text, beginning):
             sys.stderr.write(f"{copies(found)}\n")
     return 0
+
+
+def _read_prompt() -> str:
+    """Standard input, or as much of it as is too long for a prompt; errors: TextError."""
+    from fabula.errors import TextError  # noqa: PLC0415
+    from fabula.storyteller import PROMPT  # noqa: PLC0415
+
+    try:
+        return sys.stdin.read(PROMPT + 1)
+    except UnicodeDecodeError:
+        raise TextError("a prompt on standard input must be UTF-8, got other bytes") from None
 
 
 def _check(number: int, best_of: int | None, book: int | None, out: Path | None, *, shaped: bool) -> None:

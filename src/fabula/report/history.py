@@ -72,7 +72,7 @@ class History:
         """What config.json says of the training; nothing when it has not been written."""
         try:
             about = json.loads(folder.read_text(self.path, "config.json") or "{}")["about"]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             return {}
         return about if isinstance(about, dict) else {}
 

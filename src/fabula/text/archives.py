@@ -14,11 +14,14 @@ from fabula.errors import TextError
 
 MOST_MEMBERS = 100_000
 MOST_BYTES = 2 << 30
+"""More than the text of any one file; also the limit for files that are not packed."""
+
 HIGHEST_RATIO = 200
 """Text shrinks about 3 to 10 times; what shrinks more than this (beyond the first megabytes) is a bomb."""
 
-_FREE_BYTES = 16 << 20  # the ratio does not matter below this size
+_FREE_BYTES = 4 << 20  # the ratio does not matter below this size
 _CHUNK = 1 << 20
+_DIRECTORY_ENTRY = b"PK\x01\x02"
 _DAMAGED = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, RuntimeError, ValueError)
 
 
@@ -53,19 +56,25 @@ def unpack_gzip(data: bytes, name: str, meter: _Meter | None = None) -> bytes:
         raise TextError(f"{name} is damaged or no gzip file: pack it again") from None
 
 
+def _check_count(members: int, name: str) -> None:
+    """Errors: TextError for more members than any honest archive of texts has."""
+    if members > MOST_MEMBERS:
+        raise TextError(f"{name} must have at most {MOST_MEMBERS:,} files in it, got {members:,}")
+
+
 class ZipArchive:
     """The members of a .zip file by name; nothing is ever written to disk."""
 
     def __init__(self, data: bytes, name: str) -> None:
         self._name = name
         self._meter = _Meter(name, len(data))
+        _check_count(data.count(_DIRECTORY_ENTRY), name)  # before the module makes an object of each
         try:
             self._archive = zipfile.ZipFile(io.BytesIO(data))
         except _DAMAGED:
             raise TextError(f"{name} is damaged or no zip file: pack it again") from None
         members = self._archive.infolist()
-        if len(members) > MOST_MEMBERS:
-            raise TextError(f"{name} must have at most {MOST_MEMBERS:,} files in it, got {len(members):,}")
+        _check_count(len(members), name)
         self._members = {member.filename: member for member in members if member.filename[-1:] not in ("", "/")}
 
     def __contains__(self, member: str) -> bool:
@@ -80,7 +89,8 @@ class ZipArchive:
         info = self._members[member]
         if info.flag_bits & 1:
             raise TextError(f"{self._name} is locked with a password: unpack it yourself and give the files")
-        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2):
+        # Not bzip2: the module unpacks some bytes of it to gigabytes at once, before anybody can count them.
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise TextError(f"{self._name} is packed by method {info.compress_type}: pack it again with deflate")
         try:
             with self._archive.open(info) as stream:

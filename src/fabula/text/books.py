@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 Element = tuple[str, dict[str, str]]
 """Local name and attributes."""
 
+_WANTED = frozenset({"rootfile", "item", "itemref"})
+_MOST_ELEMENTS = 100_000
 _PAGES = ("application/xhtml+xml", "text/html")
 
 
@@ -52,6 +54,7 @@ def _reading_order(archive: ZipArchive, name: str) -> list[str]:
         for item in spine
         if item.get("media-type") in _PAGES and "nav" not in item.get("properties", "").split()
     ]
+    pages = list(dict.fromkeys(pages))  # a book that names one page a million times has it once
     missing = [page for page in pages if page not in archive]
     if missing:
         raise TextError(f"{name} lacks {len(missing):,} of its {len(pages):,} pages: the book is damaged")
@@ -59,13 +62,16 @@ def _reading_order(archive: ZipArchive, name: str) -> list[str]:
 
 
 def _elements(archive: ZipArchive, member: str, name: str) -> list[Element]:
-    """All elements of an XML file in the archive. Errors: TextError when it is missing, broken or has a DTD."""
+    """The elements of an XML file that name pages. Errors: TextError when it is missing, broken, huge or has a DTD."""
     if member not in archive:
         raise TextError(f"{name} is no EPUB: it has no META-INF/container.xml or no package file")
     found: list[Element] = []
 
     def begin(tag: str, attributes: dict[str, str]) -> None:
-        found.append((tag.rpartition(" ")[2], attributes))
+        if (local := tag.rpartition(" ")[2]) in _WANTED:
+            found.append((local, attributes))
+        if len(found) > _MOST_ELEMENTS:
+            raise TextError(f"{name} must have at most {_MOST_ELEMENTS:,} pages: the book is damaged")
 
     def refuse(*_: object) -> None:
         raise TextError(f"{name} has a document type in its package file, which is refused: convert it to EPUB 3")

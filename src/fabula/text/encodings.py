@@ -37,6 +37,9 @@ _SUPERSETS = {
     "shift_jis": "cp932", "euc_kr": "cp949",
 }  # fmt: skip
 
+_NO_PAGES = frozenset({"punycode", "idna", "unicode-escape", "raw-unicode-escape", "undefined", "utf-7"})
+"""What Python reads and no page is written in; the first takes quadratic time, the last hides what a text says."""
+
 
 @dataclass(frozen=True)
 class Decoded:
@@ -66,6 +69,17 @@ def decode(data: bytes, name: str, encoding: str | None = None, declared: str | 
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     return Decoded(text, found.encoding, found.guessed, found.replaced)
+
+
+def is_wide(beginning: bytes, name: str) -> bool:
+    """Whether a text that begins so may have NUL bytes. Errors: TextError when it is no text, however it goes on."""
+    if any(beginning.startswith(mark) for mark, encoding in _MARKS if encoding in _WIDE):
+        return True
+    if b"\0" in beginning:
+        _wide(beginning[: len(beginning) // 4 * 4], name)
+        return True
+    _check_controls(beginning, name)
+    return False
 
 
 def without_surrogates(text: str) -> str:
@@ -105,8 +119,7 @@ def _plain(data: bytes, name: str) -> Decoded | None:
     """The text when it is UTF-8, whole or with a few damaged places; None when it must be something else."""
     if b"\0" in data:
         return _wide(data, name)
-    if (len(data) - len(data.translate(None, _CONTROLS))) * 10 > len(data):
-        raise TextError(f"{name} is binary, not a text: it is mostly control bytes")
+    _check_controls(data, name)
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
@@ -116,6 +129,11 @@ def _plain(data: bytes, name: str) -> Decoded | None:
             if sign in data and (found := _seven_bit(data, encoding)):
                 return found
     return Decoded(text, "utf-8")
+
+
+def _check_controls(data: bytes, name: str) -> None:
+    if (len(data) - len(data.translate(None, _CONTROLS))) * 10 > len(data):
+        raise TextError(f"{name} is binary, not a text: it is mostly control bytes")
 
 
 def _damaged(data: bytes, error: UnicodeDecodeError) -> Decoded | None:
@@ -141,8 +159,8 @@ def _seven_bit(data: bytes, encoding: str) -> Decoded | None:
 def _wide(data: bytes, name: str) -> Decoded:
     """UTF-16 or UTF-32 without a mark: the only texts with NUL bytes."""
     points, encoding = max((_score(data[:_SAMPLE], encoding), encoding) for encoding in _WIDE)
-    text = data.decode(encoding, "replace")
-    if points < _PLAUSIBLE or "\0" in text:
+    text = data.decode(encoding, "replace") if points >= _PLAUSIBLE else "\0"
+    if "\0" in text:
         raise TextError(f"{name} is binary, not a text: it has NUL bytes")
     return Decoded(text, encoding, guessed=True, replaced=text.count("\ufffd"))
 
@@ -153,6 +171,8 @@ def _declared(data: bytes, declared: str | None) -> Decoded | None:
         return None
     try:
         encoding = codecs.lookup(declared).name
+        if encoding in _NO_PAGES:
+            return None
         encoding = _SUPERSETS.get(encoding, encoding)
         return Decoded(data.decode(encoding), encoding)
     except (LookupError, ValueError):
@@ -175,7 +195,10 @@ def _guess(data: bytes, name: str) -> Decoded:
 def _score(sample: bytes, encoding: str) -> float:
     """Plausibility of some bytes in an encoding; a sequence that the sample cuts off does not count."""
     whole = len(sample) < _SAMPLE
-    return plausibility(codecs.getincrementaldecoder(encoding)("replace").decode(sample, final=whole))
+    text = codecs.getincrementaldecoder(encoding)("replace").decode(sample, final=whole)
+    # Kana have the same bytes in gb18030 as in euc_jp, but no Chinese text is full of them.
+    kana = sum("\u3041" <= c <= "\u30fa" for c in text) / max(1, len(text)) if encoding == "gb18030" else 0.0
+    return plausibility(text) - kana
 
 
 def _telling_lines(data: bytes) -> bytes:

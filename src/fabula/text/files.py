@@ -12,12 +12,15 @@ from collections import Counter
 from collections.abc import Collection, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO
 
 from fabula.errors import TextError
-from fabula.text.archives import ZipArchive, unpack_gzip
+from fabula.regular import open_regular
+from fabula.text.archives import MOST_BYTES, ZipArchive, unpack_gzip
 from fabula.text.contents import Contents
+from fabula.text.encodings import is_wide
 from fabula.text.formats import READERS, Reader, read_plain
 from fabula.text.tables import read_jsonl
 
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
 
 STDIN = "-"
 _LONGEST_NAME = 60
+_BEGINNING = 1 << 20
+_CHUNK = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -99,7 +104,8 @@ class _Desk:
         if stream is None:
             raise TextError("there is no standard input to read: give a file or a folder")
         rows = self._config.field is not None or self._config.stories == "field"
-        self._add(STDIN, stream.read(), read_jsonl if rows else read_plain)
+        data = _all_bytes(stream, "standard input", is_text=self._config.encoding is None)
+        self._add(STDIN, data, read_jsonl if rows else read_plain)
 
     def read_path(self, path: Path) -> None:
         """A file or a folder that the user named."""
@@ -142,8 +148,10 @@ class _Desk:
         self._check_found(before, f"the folder {quoted(top)}")
 
     def _read_file(self, path: Path) -> None:
+        packed = path.suffix.lower() in (".gz", ".zip", ".epub")
         try:
-            data = path.read_bytes()
+            with open_regular(path) as file:
+                data = _all_bytes(file, quoted(path), is_text=not packed and self._config.encoding is None)
         except OSError as error:
             raise _unreadable(path, error) from None
         if _suffix(path.name) == ".zip":
@@ -198,6 +206,22 @@ class _Desk:
         if len(self._refused) > refused:
             raise TextError(self._refused.pop())
         raise TextError(f"no text in {place}: expected files such as .txt, .md, .jsonl, .csv, .html or .epub")
+
+
+def _all_bytes(stream: BinaryIO | BufferedReader, name: str, *, is_text: bool) -> bytes:
+    """What a stream holds, within the limit; what `is_text` and shows that it is none is not read to its end."""
+    chunks = [stream.read(_BEGINNING)]
+    size, free_of_nul = len(chunks[0]), False
+    if is_text and size == _BEGINNING:
+        free_of_nul = not is_wide(chunks[0], name)
+    while len(chunks[-1]) and (chunk := stream.read(_CHUNK)):
+        size += len(chunk)
+        if size > MOST_BYTES:
+            raise TextError(f"{name} must have at most {MOST_BYTES >> 30} GB, but it has more: split it")
+        if free_of_nul and b"\0" in chunk:
+            raise TextError(f"{name} is binary, not a text: it has NUL bytes")
+        chunks.append(chunk)
+    return b"".join(chunks)
 
 
 def _suffix(name: str) -> str:

@@ -30,7 +30,8 @@ _VOID = frozenset({
 })  # fmt: skip
 _SELF_CLOSING = frozenset({"p", "li", "dt", "dd", "tr", "td", "th", "thead", "tbody", "option"})
 _WHITE = re.compile(r"[ \t\n\r\f]+")
-_TAG = re.compile(r"<(/?)([a-zA-Z][\w:-]*)([^<>]*?)(/?)>")
+# Possessive: a tag that never ends is passed over once, not once more for each of its letters.
+_TAG = re.compile(r"<(/?)([a-zA-Z][\w:-]*+)([^<>]*+)>")
 _DEEPEST = 5_000  # the parser takes quadratic time in the depth
 _DECLARED = re.compile(rb"""(?:charset|encoding)\s*=\s*["']?\s*([\w.:-]{2,40})""", re.IGNORECASE)
 
@@ -100,17 +101,18 @@ def _walk(top: LexborNode) -> Iterator[tuple[LexborNode, bool]]:
 
 def _open_and_close(tag: re.Match[str]) -> str:
     """`<a/>` of XHTML as `<a></a>`: HTML would leave it open."""
-    closing, tag_name, rest, slash = tag.groups()
-    if not slash or closing or tag_name.lower() in _VOID:
+    closing, tag_name, rest = tag.groups()
+    if closing or not rest.endswith("/") or tag_name.lower() in _VOID:
         return tag[0]
-    return f"<{tag_name}{rest}></{tag_name}>"
+    return f"<{tag_name}{rest[:-1]}></{tag_name}>"
 
 
 def _check_depth(html: str, name: str) -> None:
     """Errors: TextError when more elements are open at once than any honest page has."""
     depth = 0
-    for closing, tag, _, slash in _TAG.findall(html):
-        if tag.lower() in _VOID or tag.lower() in _SELF_CLOSING or slash:
+    for found in _TAG.finditer(html):
+        closing, tag, rest = found.groups()
+        if tag.lower() in _VOID or tag.lower() in _SELF_CLOSING or rest.endswith("/"):
             continue
         depth = max(0, depth - 1) if closing else depth + 1
         if depth > _DEEPEST:

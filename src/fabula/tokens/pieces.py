@@ -40,6 +40,9 @@ PATTERN = "|".join(
 CHUNK = 8_192
 """Characters worked on at once: the library's time for one text grows faster than the text."""
 
+LONGEST = 4 * CHUNK
+"""Characters without an end of a piece: no language has so many, and the library's time for one piece is quadratic."""
+
 _SAFE = re.compile(r"[.,;!?。，]|\n(?![\r\n])")
 """What always ends a piece, so that a text cut after it has the same pieces."""
 
@@ -55,11 +58,13 @@ def splitter() -> PreTokenizer:
 
 
 def chunks(text: str) -> Iterator[str]:
-    """The text in parts of about `CHUNK` characters, cut where pieces end."""
+    """The text in parts of about `CHUNK` characters, cut where pieces end, and at `LONGEST` where none ends."""
     start = 0
-    while len(text) - start > CHUNK and (safe := _SAFE.search(text, start + CHUNK)):
-        yield text[start : safe.end()]
-        start = safe.end()
+    while len(text) - start > CHUNK:
+        safe = _SAFE.search(text, start + CHUNK, start + LONGEST)
+        end = safe.end() if safe else start + LONGEST
+        yield text[start:end]
+        start = end
     yield text[start:]
 
 

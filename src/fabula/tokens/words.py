@@ -15,6 +15,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Self
 
 from fabula.errors import MissingExtraError
+from fabula.machine import free_memory
 from fabula.tokens.contract import BYTES, least_count
 from fabula.tokens.fields import check_keys, read_numbers, read_texts, refuse
 from fabula.tokens.pieces import SPACELESS, PieceTokenizer, chunks, splitter
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 DEFAULT_SIZE = 50_000
 MAX_PIECE = 256
 """Characters: what is longer is no word and is always spelled; the model keeps a node for every byte of a piece."""
+NODE = 200
+"""Bytes of memory that the model takes for a byte of a piece; 350 where no two pieces begin alike."""
 _SPACELESS = re.compile(f"[{SPACELESS}]")
 _BYTE_NAMES = tuple(f"<0x{value:02X}>" for value in range(256))
 """How the library calls the bytes; no text is taken for one, because the pattern cuts it at the mark `<`."""
@@ -66,6 +69,9 @@ class Words(PieceTokenizer):
             refuse(f"field counts must have {len(pieces)} entries", len(counts))
         if (longest := max(map(len, pieces), default=0)) > MAX_PIECE:
             refuse(f"field pieces must hold at most {MAX_PIECE} characters each", longest)
+        wanted, free = NODE * sum(len(piece.encode()) for piece in pieces), free_memory()
+        if free is not None and wanted > free:
+            refuse(f"field pieces must fit in {free >> 20:,} MB of memory", f"{wanted >> 20} MB")
         if taken := set(pieces).intersection(_BYTE_NAMES):
             refuse("field pieces must not name bytes", min(taken))
         return cls(pieces, counts)
