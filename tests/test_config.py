@@ -109,7 +109,12 @@ def test_settings_that_cannot_be_read_are_one_short_line(tmp_path: Path, kind: s
 
 
 def test_a_huge_value_does_not_make_a_huge_message() -> None:
-    for layer in ({"model": {"cell": "x" * 10**6}}, {"x" * 10**6: {}}, {"model": {"x" * 10**6: 1}}, {"model": "x" * 10**6}):
+    for layer in (
+        {"model": {"cell": "x" * 10**6}},
+        {"x" * 10**6: {}},
+        {"model": {"x" * 10**6: 1}},
+        {"model": "x" * 10**6},
+    ):
         with pytest.raises(UsageError) as caught:
             config.resolve(layer)
         assert len(str(caught.value)) < 500

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-
 from supply import sbom, wheel
 from supply.lock import LOCKS, hashes
 
@@ -19,11 +18,16 @@ PROJECT = tomllib.loads((wheel.ROOT / "pyproject.toml").read_text(encoding="utf-
 
 
 def test_the_locks_hold_what_development_asks_for() -> None:
-    known = {name: hashes((LOCKS / name).read_text(encoding="utf-8")) for name in ("dev.txt", "torch.txt", "torch-cpu.txt")}
+    known = {
+        name: hashes((LOCKS / name).read_text(encoding="utf-8")) for name in ("dev.txt", "torch.txt", "torch-cpu.txt")
+    }
     for pins in known.values():
         assert all(pins.values())
     extras = PROJECT["optional-dependencies"]
-    lines = [*PROJECT["dependencies"], *(line for name in extras for line in extras[name] if not line.startswith("fabula["))]
+    lines = [
+        *PROJECT["dependencies"],
+        *(line for name in extras for line in extras[name] if not line.startswith("fabula[")),
+    ]
     locked = {canonicalize_name(pin.split("==")[0]): pin.split("==")[1] for pins in known.values() for pin in pins}
     for line in map(Requirement, lines):
         assert line.specifier.contains(locked[canonicalize_name(line.name)]), line

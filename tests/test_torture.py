@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from fabula.text.encodings import decode
 from torture import characters, corpora, flips, mutants, source
 from torture.runner import Answer, table
+
+from fabula.text.encodings import decode
 
 
 def assert_kept(answer: Answer) -> None:
@@ -31,7 +31,9 @@ def test_texts_come_back_from_their_encodings() -> None:
         assert wrong is None, (how, wrong)
         said[found] += how == "unmarked"
     assert said["guessed right"] >= 117
-    assert any(characters._read(data, text, name, characters._careless)[0] for data, text, _, name in characters._written())
+    assert any(
+        characters._read(data, text, name, characters._careless)[0] for data, text, _, name in characters._written()
+    )
 
 
 def test_every_encoding_gives_back_its_own_characters() -> None:

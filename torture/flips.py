@@ -6,7 +6,6 @@ import random
 from pathlib import Path
 from typing import Any
 
-
 from fabula import folder
 from fabula.errors import FolderError
 from torture import models
@@ -68,7 +67,7 @@ class Bench:
         """Above a good one, at most."""
         return 300.0
 
-    def _read(self) -> Any:  # noqa: ANN401
+    def _read(self) -> Any:
         """Everything that is read from a folder, to be compared."""
         model, index = folder.read_model(self.path), folder.read_index(self.path)
         weights = {name: (array.dtype.str, array.shape, array.tobytes()) for name, array in model.weights.items()}

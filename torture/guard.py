@@ -17,8 +17,9 @@ from typing import Any
 
 RUNS = (
     "exec", "compile", "code.__new__", "marshal.", "pickle.", "subprocess.", "os.system", "os.exec", "os.spawn",
-    "os.posix_spawn", "os.fork", "os.startfile", "pty.", "ctypes.", "socket.", "urllib.", "http.", "ftplib.", "smtplib.",
-    "webbrowser.", "shelve.", "importlib.", "sys.setprofile", "sys.settrace", "function.__new__", "cpython.run_",
+    "os.posix_spawn", "os.fork", "os.startfile", "pty.", "ctypes.", "socket.", "urllib.", "http.", "ftplib.",
+    "smtplib.", "webbrowser.", "shelve.", "importlib.", "sys.setprofile", "sys.settrace", "function.__new__",
+    "cpython.run_",
 )  # fmt: skip
 """Beginnings of the names of what runs code or reaches out."""
 
@@ -89,7 +90,7 @@ def _complaint(event: str, arguments: tuple[Any, ...]) -> str | None:
     return event if event.startswith(RUNS) else None
 
 
-def _is_inside(path: Any) -> bool:  # noqa: ANN401 - whatever the event tells
+def _is_inside(path: Any) -> bool:
     if isinstance(path, int):
         return True
     return os.path.realpath(os.fsdecode(path)).startswith((*_state["inside"], "/dev/null"))

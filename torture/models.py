@@ -1,4 +1,4 @@
-"""Small model folders to break, of every unit, cell and head, made without learning; knows nothing of how they break."""
+"""Small model folders to break, of every unit, cell and head, made without learning; knows no way to break them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,13 @@ def make(path: Path, unit: str, **model: Any) -> None:
     folder.claim(path, force=True)
     folder.append(path, "metrics.jsonl", {"step": 1, "loss": 2.5})
     folder.append(path, "samples.jsonl", {"step": 1, "prompt": "the", "text": " mice"})
-    about = {"name": path.name, "unit": unit, "digest": "0" * 16, "learned_from": {"bytes": len(STORY)}, "int8_cost": None}
+    about = {
+        "name": path.name,
+        "unit": unit,
+        "digest": "0" * 16,
+        "learned_from": {"bytes": len(STORY)},
+        "int8_cost": None,
+    }
     folder.write_model(
         path, settings=settings, tokenizer=tokenizer, weights=weights, about=about, card="# A model\n",
         index=Index.of([words_of(STORY)]),
@@ -72,5 +78,7 @@ def lay(path: Path, files: dict[str, bytes], lying: dict[str, bytes]) -> None:
 
 def sign(files: dict[str, bytes]) -> None:
     """Make the manifest true again, as somebody would who means harm."""
-    listed = {name: folder._digest(data) for name, data in files.items() if name not in ("manifest.json", "report.html")}
+    listed = {
+        name: folder._digest(data) for name, data in files.items() if name not in ("manifest.json", "report.html")
+    }
     files["manifest.json"] = folder._json({"format": folder.FORMAT, "files": listed})

@@ -150,7 +150,9 @@ def _change_bytes(rng: random.Random, files: Files) -> None:
 
 def _change_some_json(rng: random.Random, files: Files) -> None:
     """A value of a file that the network hangs on, mostly."""
-    _change_json(rng, files, rng.choice(("config.json", "tokenizer.json", "config.json", "tokenizer.json", "metrics.jsonl")))
+    _change_json(
+        rng, files, rng.choice(("config.json", "tokenizer.json", "config.json", "tokenizer.json", "metrics.jsonl"))
+    )
 
 
 def _change_json(rng: random.Random, files: Files, name: str) -> None:
@@ -230,7 +232,7 @@ CHANGES: tuple[Callable[[random.Random, Files], None], ...] = (
 )  # fmt: skip
 
 
-def _changed(rng: random.Random, value: Any) -> Any:  # noqa: ANN401 - JSON
+def _changed(rng: random.Random, value: Any) -> Any:
     """The value with one thing in it exchanged, gone, or too much."""
     if isinstance(value, dict) and value and rng.random() < 0.9:
         key = rng.choice(sorted(value))
@@ -261,11 +263,11 @@ def _changed(rng: random.Random, value: Any) -> Any:  # noqa: ANN401 - JSON
     return _anything(rng)
 
 
-def _anything(rng: random.Random) -> Any:  # noqa: ANN401 - JSON
+def _anything(rng: random.Random) -> Any:
     return rng.choice(rng.choice((NUMBERS, TEXTS, PLAIN)))
 
 
-def _spelled(rng: random.Random, value: Any) -> bytes:  # noqa: ANN401 - JSON
+def _spelled(rng: random.Random, value: Any) -> bytes:
     """As JSON, sometimes spelled as nobody would."""
     text = json.dumps(value, ensure_ascii=rng.random() < 0.5, indent=rng.choice((None, 1)))
     return text.encode("utf-8", rng.choice(("backslashreplace", "surrogatepass")))

@@ -9,9 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from supply import wheel
+
 from torture.runner import Answer
 
-PROMISE = "no file of the source or of the wheel holds a pickle, eval, exec, yaml.load, extractall or anything like them"
+PROMISE = (
+    "no file of the source or of the wheel holds a pickle, eval, exec, yaml.load, extractall or anything like them"
+)
 QUICK, FULL = 0, None
 SOURCE = Path(__file__).resolve().parents[1] / "src"
 
@@ -66,7 +69,9 @@ def ask(count: int | None, seed: int, work: Path, workers: int) -> Answer:  # no
                 if name.endswith(".py"):
                     text = archive.read(name).decode()
                     failures += [f"wheel {name}:{line}: {why}" for line, why in found(text)]
-                elif not name.endswith((".html", ".css", ".js", ".txt", ".json", ".typed", "METADATA", "WHEEL", "RECORD", "LICENSE")):
+                elif not name.endswith(
+                    (".html", ".css", ".js", ".txt", ".json", ".typed", "METADATA", "WHEEL", "RECORD", "LICENSE")
+                ):
                     failures.append(f"wheel {name}: a file of a kind that a wheel of ours does not need")
     controls = {name: bool(list(found(text))) for name, text in CONTROLS.items()}
     facts = {"files": len(files), "wheel": len(members) or "not built: hatchling is not installed"}
@@ -81,7 +86,10 @@ def found(text: str) -> Iterator[tuple[int, str]]:
     aliases: dict[str, str] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            aliases |= {one.asname or one.name.split(".")[0]: one.name if one.asname else one.name.split(".")[0] for one in node.names}
+            aliases |= {
+                one.asname or one.name.split(".")[0]: one.name if one.asname else one.name.split(".")[0]
+                for one in node.names
+            }
             names = [one.name for one in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
             aliases |= {one.asname or one.name: f"{node.module}.{one.name}" for one in node.names}
@@ -93,7 +101,12 @@ def found(text: str) -> Iterator[tuple[int, str]]:
             if any(".".join(parts[:length]) in MODULES for length in range(1, len(parts) + 1)):
                 yield node.lineno, f"imports {name}"
     for node in ast.walk(tree):
-        if isinstance(node, ast.Name) and node.id in NAMES and isinstance(node.ctx, ast.Load) and node.id not in aliases:
+        if (
+            isinstance(node, ast.Name)
+            and node.id in NAMES
+            and isinstance(node.ctx, ast.Load)
+            and node.id not in aliases
+        ):
             yield node.lineno, f"names {node.id}"
         if isinstance(node, ast.Name | ast.Attribute):
             said = _dotted(node, aliases)
@@ -102,7 +115,10 @@ def found(text: str) -> Iterator[tuple[int, str]]:
         if isinstance(node, ast.Call):
             said = _dotted(node.func, aliases)
             last = said.rpartition(".")[2]
-            safe = any(key.arg == "allow_pickle" and isinstance(key.value, ast.Constant) and key.value.value is False for key in node.keywords)
+            safe = any(
+                key.arg == "allow_pickle" and isinstance(key.value, ast.Constant) and key.value.value is False
+                for key in node.keywords
+            )
             if said in LOADS and not (safe and "allow_pickle" in LOADS[said]):
                 yield node.lineno, f"calls {said}: {LOADS[said]}"
             elif last in METHODS:

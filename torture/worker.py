@@ -30,7 +30,7 @@ def main() -> None:
         speak(out, _tried(bench, int(line), usual))
 
 
-def _tried(bench: Any, case: int, usual: float) -> Result:  # noqa: ANN401 - each question has a bench of its own
+def _tried(bench: Any, case: int, usual: float) -> Result:
     bench.prepare(case)
     guard.calm()
     _forget_peak()

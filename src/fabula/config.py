@@ -305,7 +305,9 @@ def resolve(*layers: Layer) -> Settings:
             known = {field.name for field in dataclasses.fields(SECTIONS[section])}
             for field, value in fields.items():
                 if field not in known:
-                    raise UsageError(f"unknown setting {section}.{str(field)[:40]}: {section} has {', '.join(sorted(known))}")
+                    raise UsageError(
+                        f"unknown setting {section}.{str(field)[:40]}: {section} has {', '.join(sorted(known))}"
+                    )
                 merged[section][field] = value
     return Settings(**{name: kind(**merged[name]) for name, kind in SECTIONS.items()})  # pyrefly: ignore
 

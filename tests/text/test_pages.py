@@ -73,13 +73,17 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(caught.value, FabulaError)
 
 
-@pytest.mark.parametrize("html", ["<" + "a" * 1_000_000, "<a" * 500_000, "<?xml?><" + "a" * 1_000_000, "</" + "-" * 1_000_000])
+@pytest.mark.parametrize(
+    "html", ["<" + "a" * 1_000_000, "<a" * 500_000, "<?xml?><" + "a" * 1_000_000, "</" + "-" * 1_000_000]
+)
 def test_tags_that_never_end_take_no_time(html: str) -> None:
     """The pattern for tags tried each ending anew for each letter: 60,000 letters took minutes."""
     page_text(f"<p>the cat</p>{html}", "x")
 
 
-@pytest.mark.parametrize("name", ["punycode", "idna", "utf-7", "unicode_escape", "raw_unicode_escape", "undefined", "hex"])
+@pytest.mark.parametrize(
+    "name", ["punycode", "idna", "utf-7", "unicode_escape", "raw_unicode_escape", "undefined", "hex"]
+)
 def test_a_page_is_not_read_as_what_no_page_is_written_in(name: str) -> None:
     """punycode takes quadratic time, and utf-7 hides from a reader what a browser would not see either."""
     data = f"<meta charset={name}><p>the cat \\u0041 +AGE- é</p>".encode()
