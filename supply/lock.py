@@ -1,8 +1,9 @@
-"""Writes locks/: every package that development needs, with the hashes of its files; `python -m supply.lock`, needs uv.
+"""Writes locks/: every package that development needs, with the hashes of its files; `python -m supply.lock`, by uv.
 
-dev.txt holds all but torch, which is built in several ways under one version: torch.txt is the one that registries have,
-with what its CUDA build brings, torch-cpu.txt the CPU build. pip takes a file whose hash its index names before one that
-only lies in a folder, so the two cannot stand in one lock. `--cpu FOLDER` adds the hashes of the CPU builds that lie there.
+dev.txt holds all but torch, which is built in several ways under one version: torch.txt is the one that registries
+have, with what its CUDA build brings, torch-cpu.txt the CPU build. pip takes a file whose hash its index names before
+one that only lies in a folder, so the two cannot stand in one lock. `--cpu FOLDER` adds the hashes of the CPU builds
+that lie there.
 """
 
 from __future__ import annotations

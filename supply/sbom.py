@@ -1,4 +1,4 @@
-"""The parts of an installation as CycloneDX 1.6: `python -m supply.sbom > sbom.json`. Knows only what is installed here.
+"""The parts of an installation as CycloneDX 1.6: `python -m supply.sbom > sbom.json`. Knows what is installed.
 
 The same installation gives the same bytes: no time and no machine stand in it.
 """

@@ -1,4 +1,4 @@
-"""The wheel, built without a network, twice, with the same bytes: `python -m supply.wheel`. Knows nothing of what is in it."""
+"""The wheel, built twice with the same bytes, without a network: `python -m supply.wheel`. Knows no source."""
 
 from __future__ import annotations
 

@@ -43,12 +43,12 @@ LAYERS = [
 """Lowest first; each room may import from the layers below its own, and inside itself."""
 
 WITHOUT_TORCH = {
-    "errors", "version", "config", "disk", "stopping", "regular", "pages", "machine", "text", "tokens", "vectors",
-    "sampling",
-    "clusters", "hashing", "forecast", "endings", "novelty", "ngram", "mixture", "fineness", "adaptation", "baseline",
-    "engine", "footprint", "streams", "evaluation", "corpus", "folder", "recipe", "card", "events", "inheritance",
-    "storyteller", "narration", "report", "api", "constraints", "source", "comparison", "ranking", "labels",
-    "ensemble", "book", "rounding", "byteview", "table", "meeting", "__init__",
+    "errors", "version", "regular", "config", "pages", "machine", "text", "tokens", "vectors", "sampling", "clusters",
+    "hashing",
+    "forecast", "endings", "novelty", "ngram", "mixture", "fineness", "adaptation", "baseline", "engine", "footprint",
+    "streams", "evaluation", "corpus", "folder", "recipe", "card", "events", "inheritance", "storyteller", "narration",
+    "report", "api", "constraints", "source", "comparison", "ranking", "labels", "ensemble", "book", "rounding",
+    "__init__",
 }  # fmt: skip
 
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}

@@ -338,7 +338,7 @@ def test_a_damaged_index_is_refused_even_when_signed(model: Path, damage: str) -
 
 
 def test_a_flipped_letter_in_the_manifest_does_not_take_the_index_away(model: Path) -> None:
-    """`novelty.indey` in the manifest made a model without an index of it, and nobody guarded against copies any more."""
+    """`novelty.indey` in the manifest made a model without an index of it, and nothing guarded against copies."""
     index = Index.of([["the", "mouse", "and", "the", "cat"]])
     folder.write_model(
         model, settings=SETTINGS, tokenizer=TOKENIZER, weights=weights(), about={"digest": "1"}, card="# x", index=index

@@ -17,8 +17,9 @@ from typing import Any
 
 RUNS = (
     "exec", "compile", "code.__new__", "marshal.", "pickle.", "subprocess.", "os.system", "os.exec", "os.spawn",
-    "os.posix_spawn", "os.fork", "os.startfile", "pty.", "ctypes.", "socket.", "urllib.", "http.", "ftplib.", "smtplib.",
-    "webbrowser.", "shelve.", "importlib.", "sys.setprofile", "sys.settrace", "function.__new__", "cpython.run_",
+    "os.posix_spawn", "os.fork", "os.startfile", "pty.", "ctypes.", "socket.", "urllib.", "http.", "ftplib.",
+    "smtplib.", "webbrowser.", "shelve.", "importlib.", "sys.setprofile", "sys.settrace", "function.__new__",
+    "cpython.run_",
 )  # fmt: skip
 """Beginnings of the names of what runs code or reaches out."""
 

@@ -1,4 +1,4 @@
-"""Small model folders to break, of every unit, cell and head, made without learning; knows nothing of how they break."""
+"""Small model folders to break, of every unit, cell and head, made without learning; knows no way to break them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Regular files, opened without waiting and read within a limit: no pipe, no device, no endless file. Knows no formats."""
+"""Regular files, opened without waiting and read within a limit: no pipe, no device. Knows no formats."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ALWAYS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0
 
 def open_regular(path: str | Path, *, links: bool = True) -> BufferedReader:
     """A file to read bytes from; without `links` the path itself must not be one. Errors: OSError, for all else too."""
-    _check(os.stat(path, follow_symlinks=links), path)  # some devices do things when they are opened
+    _check(Path(path).stat(follow_symlinks=links), path)  # some devices do things when they are opened
     handle = os.open(path, _ALWAYS | (0 if links else getattr(os, "O_NOFOLLOW", 0)))
     file = os.fdopen(handle, "rb")
     try:

@@ -419,7 +419,8 @@ def test_a_file_may_be_called_anything(name: bytes, tmp_path: Path, fable: Path)
 def test_a_prompt_from_stdin_that_is_no_text_is_one_line(model: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-X", "utf8=0", "-m", "fabula", "write", str(model), "-p", "-"],
-        input=b"the \xff\xfe mouse", capture_output=True, check=False, env={**os.environ, "PYTHONIOENCODING": "utf-8:strict"},
+        input=b"the \xff\xfe mouse", capture_output=True, check=False,
+        env={**os.environ, "PYTHONIOENCODING": "utf-8:strict"},
     )  # fmt: skip
     assert done.returncode == 2
     assert done.stderr == b"fabula: a prompt on standard input must be UTF-8, got other bytes\n"
