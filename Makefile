@@ -45,7 +45,7 @@ bench-short: $(READY)
 	$(BIN)/python benchmarks/speed.py --rounds 1 --time 0
 	$(BIN)/python benchmarks/quality.py --peers --short
 
-# Killed, starved and interrupted until one believes it: about an hour. The short form takes three minutes.
+# Killed, starved and interrupted until one believes it: more than an hour. The short form takes some minutes.
 torture: $(READY)
 	$(BIN)/python torture/kill.py --full
 	$(BIN)/python torture/signals.py --full
