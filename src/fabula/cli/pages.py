@@ -11,7 +11,7 @@ A first story:
     fabula write my-stories-model -p "Once upon a time"
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or input, 3 diverged,
-130 interrupted (saved)."""
+75 pre-empted and 130 interrupted (saved: --resume goes on)."""
 
 COMMANDS = {
     "train": """\
