@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 import os
+import select
 import signal
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -76,9 +76,13 @@ def leaving() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    near, far = socket.socketpair()
-    far.setblocking(False)
-    before = signal.set_wakeup_fd(far.fileno(), warn_on_full_buffer=False)
+    if os.name == "nt":  # which wakes programs by sockets only
+        with listening():
+            yield
+        return
+    near, far = os.pipe()
+    os.set_blocking(far, False)
+    before = signal.set_wakeup_fd(far, warn_on_full_buffer=False)
     with listening():
         own = {number: signal.getsignal(number) for number in SIGNALS}
         threading.Thread(target=_watch, args=(near, own), name="signals", daemon=True).start()
@@ -86,27 +90,25 @@ def leaving() -> Iterator[None]:
             yield
         finally:
             signal.set_wakeup_fd(before)
-            far.close()
+            os.close(far)
 
 
-def _watch(near: socket.socket, own: Mapping[int, object]) -> None:
+def _watch(near: int, own: Mapping[int, object]) -> None:
     """End the process when the main thread does not come to hear a signal that is its own to hear."""
 
     def is_ours(number: int) -> bool:
         return number in own and signal.getsignal(number) is own[number]
 
-    with near:
-        while heard := near.recv(1):
+    try:
+        while heard := os.read(near, 1):
             if not is_ours(heard[0]):
                 continue
-            near.settimeout(GRACE)
-            try:
-                ended = near.recv(1) == b""
-            except TimeoutError:
-                ended = False
+            more, _, _ = select.select([near], [], [], GRACE)
+            ended = bool(more) and os.read(near, 1) == b""
             if not ended and is_ours(heard[0]):
                 os._exit(exit_code(heard[0]))
-            near.settimeout(None)
+    finally:
+        os.close(near)
 
 
 def wait(thread: threading.Thread, patience: float | None = None, until: Callable[[], bool] = bool) -> None:

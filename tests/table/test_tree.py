@@ -92,19 +92,19 @@ def test_a_visit_goes_on_as_the_story_last_went_on_there() -> None:
 
 def test_forks_are_found_round_the_story() -> None:
     table = story("a", " b", " c", " d")
-    assert not table.fork(1)
+    assert not table.go_to_branching(1)
     table.move(-3)
     table.add(" x")
     assert table.text == "a x"
-    assert (table.fork(1), table.tail(9)) == (True, "a")
+    assert (table.go_to_branching(1), table.tail(9)) == (True, "a")
     table.turn(1)
     table.move(9)
-    assert (table.fork(-1), table.tail(9)) == (True, "a")
+    assert (table.go_to_branching(-1), table.tail(9)) == (True, "a")
     table.move(9)
     table.move(-1)
     table.cut()  # what was cut off is a branch as well
-    assert (table.fork(1), table.tail(9)) == (True, "a")
-    assert (table.fork(1), table.tail(9)) == (True, "a b c")
+    assert (table.go_to_branching(1), table.tail(9)) == (True, "a")
+    assert (table.go_to_branching(1), table.tail(9)) == (True, "a b c")
     assert table.versions == (0, 1)
     assert (table.turn(1), table.text) == (True, "a b c d")
     assert not table.turn(1)
@@ -163,7 +163,7 @@ class Walks(RuleBasedStateMachine):
 
     @rule(step=st.sampled_from((-1, 1)))
     def fork(self, step: int) -> None:
-        if self.table.fork(step):
+        if self.table.go_to_branching(step):
             now, branches = self.table.versions
             assert branches > (now > 0)
 

@@ -167,7 +167,7 @@ def turn(screen: Screen) -> None:
 def fork(screen: Screen) -> None:
     """Go to the next place where branches begin."""
     screen.view.ask(None)
-    if not screen.desk.table.fork(1):
+    if not screen.desk.table.go_to_branching(1):
         screen.say("no branches yet: to go on from an earlier word makes one")
 
 

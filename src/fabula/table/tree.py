@@ -150,7 +150,7 @@ class Table:
         children = self.words[self.here].children
         return (children.index(self.under) + 1 if self.under is not None else 0), len(children)
 
-    def fork(self, step: int) -> bool:
+    def go_to_branching(self, step: int) -> bool:
         """Go to the next gap where the story was told in other ways too, round from the end to the beginning."""
         size = len(self.path)
         for place in ((self.gap + step * far) % size for far in range(1, size)):
