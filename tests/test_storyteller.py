@@ -289,6 +289,13 @@ def test_a_text_ends_at_the_nearest_end_of_a_sentence(story: str, words: int, te
     assert scripted(BYTES, story).write(words=words, sampling=GREEDY).text == text
 
 
+def test_a_long_text_is_shown_as_it_comes() -> None:
+    """A third of a book was once held back, because its end might have been at a sentence in its middle."""
+    ending = Ending(1000, (), until=None)
+    shown = "".join(ending.feed(f"one two three {number}. ") for number in range(249))
+    assert count_words(shown) >= 990
+
+
 # --- prompts -------------------------------------------------------------------------------------------------------
 
 

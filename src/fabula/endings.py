@@ -15,8 +15,8 @@ BEYOND = 100
 UNTIL = {"word": 0, "sentence": BEYOND, "paragraph": 500, "story": 20_000}
 """What a text may go on to, and the most words that it is given for that beyond those asked for."""
 
-AROUND = 20
-"""Words, at least, before and after those asked for in which the nearest end of a sentence is sought."""
+AROUND, AT_MOST = 20, 60
+"""Words before and after those asked for in which the nearest end of a sentence is sought, at least and at most."""
 
 LETTER, WORD = 1, 2
 """Kinds of character: part of a longer word, a word by itself; 0 is neither."""
@@ -34,7 +34,7 @@ class Ending:
     """Where a text ends: after its words, at the end of a sentence, before a stop text. Never in white space.
 
     `until` is one of `UNTIL`, or None for the end of a sentence that lies nearest to the words asked for, before or
-    after; without one within a third of them (or `AROUND`) the text ends with its last word.
+    after; without one within a third of them (`AROUND` to `AT_MOST`) the text ends with its last word.
 
     Words are those of `count_words`: runs between white space, and single characters in scripts without spaces.
     What may yet turn out to lie behind the end is held back, so that nothing shown has to be taken back.
@@ -48,7 +48,7 @@ class Ending:
         self._text = ""  # what is held back, after the last characters shown
         self._shown = self._seen = 0  # how much of it was shown, and how much was looked at
         self._count, self._inside = 0, False
-        self._around = 0 if until else max(AROUND, words // 3)
+        self._around = 0 if until else min(max(AROUND, words // 3), AT_MOST)
         self._early: tuple[int, int] | None = None
         """Count of words and place of the last end of a sentence that the text may end at, not all words being told."""
         self._cut = -1

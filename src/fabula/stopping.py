@@ -103,7 +103,8 @@ def _watch(near: int, own: Mapping[int, object]) -> None:
         while heard := os.read(near, 1):
             if not is_ours(heard[0]):
                 continue
-            more, _, _ = select.select([near], [], [], GRACE)
+            nobody: list[int] = []
+            more, _, _ = select.select([near], nobody, nobody, GRACE)
             ended = bool(more) and os.read(near, 1) == b""
             if not ended and is_ours(heard[0]):
                 os._exit(exit_code(heard[0]))
