@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -429,6 +429,7 @@ def test_check_weights_takes_what_fits_and_nothing_else(
             assert_one_line(caught.value)
 
 
+@example(name="", dtype="", shape=[-(10**40)] * 50)
 @given(name=st.text(max_size=400), dtype=st.text(max_size=100), shape=st.lists(st.integers(), max_size=50))
 @settings(max_examples=50, deadline=None)
 def test_strange_headers_are_one_short_line(name: str, dtype: str, shape: list[int]) -> None:

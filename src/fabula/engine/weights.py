@@ -72,7 +72,7 @@ def check_weights(config: ModelConfig, vocabulary: int, found: Found) -> None:
         dtype, shape = found[name]
         kinds = ("I64", "int64") if name in INTEGERS else ("F32", "float32")
         if dtype not in kinds or tuple(shape) != expected[name]:
-            came = reprlib.repr((dtype, *shape))
+            came = reprlib.repr((dtype, *shape))[:80]  # numbers may be long, and many
             raise FolderError(f"weight {name} must be {kinds[0]} {expected[name]}, got {came}: copy the model anew")
 
 
