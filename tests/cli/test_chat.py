@@ -421,8 +421,9 @@ def test_what_cannot_be_saved_is_said_and_shown_at_the_end(seated: Start, model:
 
 def test_two_screens_on_one_table_keep_both_stories(seated: Start, model: str, tmp_path: Path) -> None:
     one, other = (seated("chat", model, "--table", "my.json") for _ in range(2))
-    for seat, word in ((one, "the"), (other, "cat")):
+    for seat in (one, other):  # both have looked for the file before either writes it
         seat.see("type a beginning")
+    for seat, word in ((one, "the"), (other, "cat")):
         seat.press(word, "enter", "^S")
         seat.see("saved: my" if seat is one else "my-2.json")
         seat.press("^Q")
