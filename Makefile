@@ -49,17 +49,9 @@ bench-short: $(READY)
 # Fed with anything, killed, starved and interrupted until one believes it: some hours. The short form takes some minutes.
 torture: $(READY)
 	$(BIN)/python -m torture
-	$(BIN)/python torture/stops/kill.py --full
-	$(BIN)/python torture/stops/signals.py --full
-	$(BIN)/python torture/stops/syscalls.py --full
-	$(BIN)/python torture/stops/disk.py --full
 
 torture-short: $(READY)
 	$(BIN)/python -m torture --quick
-	$(BIN)/python torture/stops/kill.py
-	$(BIN)/python torture/stops/signals.py
-	$(BIN)/python torture/stops/syscalls.py
-	$(BIN)/python torture/stops/disk.py
 
 # Development with the very files that were locked; LOCK=torch.txt for the torch that registries have.
 LOCK ?= torch-cpu.txt

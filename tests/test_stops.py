@@ -1,4 +1,4 @@
-"""The tortures in small: each of them passes, and each catches what is broken on purpose."""
+"""The tortures that stop a training, in small: each of them passes, and each catches what is broken on purpose."""
 
 import json
 import subprocess
@@ -6,19 +6,24 @@ import sys
 from pathlib import Path
 
 import pytest
+from torture import syscalls
+from torture.runner import table
 
-TORTURE = Path(__file__).resolve().parents[1] / "torture" / "stops"
+ROOT = Path(__file__).resolve().parents[1]
 
 
-@pytest.mark.parametrize(
-    ("name", "options"), [("kill", "2"), ("signals", "2"), ("disk", "2"), ("syscalls", "40 --inside")]
-)
-def test_a_small_torture(tmp_path: Path, name: str, options: str) -> None:
-    script = str(TORTURE / f"{name}.py")
-    command = [sys.executable, script, "--json", str(tmp_path / "found"), "--count", *options.split()]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+@pytest.mark.parametrize("name", ["kill", "signals", "disk"])
+def test_a_small_torture(tmp_path: Path, name: str) -> None:
+    command = [sys.executable, "-m", "torture", name, "--count", "2", "--json", str(tmp_path / "found")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    whole, *controls = json.loads((tmp_path / "found").read_text())["rows"]
-    assert whole["passed"]
-    assert len(controls) == 2
-    assert all(control["caught"] > 0 for control in controls)
+    (answer,) = json.loads((tmp_path / "found").read_text())["answers"]
+    assert answer["kept"]
+    assert answer["cases"] == 2
+    assert list(answer["controls"].values()) == [True, True]
+
+
+def test_calls_of_a_save_that_fail(tmp_path: Path) -> None:
+    answer = syscalls.ask(40, 1, tmp_path, 1, has_strace=False)
+    assert answer.cases == 40
+    assert answer.kept, table([answer])

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
+import multiprocessing
 import os
 import platform
 import sys
-import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
 
-from torture.runner import Answer, table
+from torture.runner import Answer, ask, table
 
-QUESTIONS = ("source", "characters", "flips", "mutants", "corpora")
+QUESTIONS = ("source", "characters", "flips", "mutants", "corpora", "kill", "signals", "syscalls", "disk")
+"""Modules of this folder."""
 
 
 def main() -> int:
     """Ask."""
     parser = argparse.ArgumentParser(prog="python -m torture", description=__doc__)
     parser.add_argument("questions", nargs="*", metavar="QUESTION", help=f"of {', '.join(QUESTIONS)}; all without")
-    parser.add_argument("--quick", action="store_true", help="a minute or two in place of hours")
+    parser.add_argument("--quick", action="store_true", help="some minutes in place of hours")
     parser.add_argument("--count", type=int, help="so many cases of each")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
@@ -32,11 +32,10 @@ def main() -> int:
         parser.error(f"no such question: {', '.join(sorted(unknown))}")
     answers: list[Answer] = []
     for name in options.questions or QUESTIONS:
-        module: Any = importlib.import_module(f"torture.{name}")
-        count = options.count or (module.QUICK if options.quick else module.FULL)
-        memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # many small files, none of them kept
-        with tempfile.TemporaryDirectory(prefix="torture-", dir=memory) as work:
-            answers.append(module.ask(count, options.seed, Path(work), options.workers))
+        # In a process of its own: what one question does to threads, signals and memory is nothing to the next.
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as own:
+            asked = own.submit(ask, name, options.count, options.seed, options.workers, quick=options.quick)
+            answers.append(asked.result())
         print(table(answers[-1:]).partition("\n")[2] if len(answers) > 1 else table(answers), flush=True)
     if options.json:
         record = {

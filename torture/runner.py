@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+import os
+import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -54,6 +57,15 @@ class Question(Protocol):
     def ask(self, count: int | None, seed: int, work: Path, workers: int) -> Answer:
         """Try so many cases, and the controls."""
         ...
+
+
+def ask(name: str, count: int | None, seed: int, workers: int, *, quick: bool) -> Answer:
+    """Ask the question of this name, with a folder for its work that goes afterwards."""
+    question: Any = importlib.import_module(f"torture.{name}")
+    cases = count or (question.QUICK if quick else question.FULL)
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # many small files, none of them kept
+    with tempfile.TemporaryDirectory(prefix="torture-", dir=memory) as work:
+        return question.ask(cases, seed, Path(work), workers)
 
 
 def in_processes(

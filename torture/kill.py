@@ -1,8 +1,4 @@
-"""Killed 1,000 times, half of them within two milliseconds of a save: does the model come out the same, bit for bit?
-
-python torture/kill.py              25 kills, about a minute
-python torture/kill.py --full       1,000 kills
-"""
+"""Killed at random instants, half of them within two milliseconds of a save: does the model come out the same?"""
 
 from __future__ import annotations
 
@@ -10,19 +6,19 @@ import os
 import random
 import shutil
 import signal
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import results
-import workshop
 
 from fabula import disk, folder
 from fabula.errors import FabulaError
+from torture import workshop
+from torture.runner import Answer
+
+PROMISE = "a training killed again and again comes to the same bits, and no checkpoint or model is lost"
+QUICK, FULL = 25, 1_000
 
 NEAR = 0.002
 """Seconds after the first sign of a save within which the near half of the kills come."""
@@ -99,13 +95,21 @@ def torture(text: Path, out: Path, kills: int, *, seed: int = 1, sabotage: works
         code, _ = workshop.end(process)
         saved, skipped = folder.read_checkpoint(out)
         step = saved.step if saved else 0
-        found.lost += step < seen or bool(skipped)
-        found.unreadable += not is_readable(out)
+        if step < seen or skipped:
+            found.lost += 1
+            found.wrong.append(
+                f"kill {found.kills}: the checkpoint of step {seen} is lost, {step} left; {skipped}"[:300]
+            )
+        if not is_readable(out):
+            found.unreadable += 1
+            found.wrong.append(f"kill {found.kills}: neither the old model nor the new one can be read")
         if code == -signal.SIGKILL:
             found.kills, found.near, resume = found.kills + 1, found.near + near, step > 0
         elif code == 0:
             found.finished, resume = found.finished + 1, False
-            found.different += workshop.bits(out) != expected
+            if workshop.bits(out) != expected:
+                found.different += 1
+                found.wrong.append(f"kill {found.kills}: other bits")
         else:
             found.failed, resume = found.failed + 1, False
             found.wrong.append(said.read_text(errors="replace")[-500:])
@@ -144,22 +148,13 @@ def write_in_place() -> None:
     disk.new_folder, disk.write_new = new_folder, write_new
 
 
-def main() -> int:
-    """Quick or full, with both controls."""
-    options = results.options(__doc__)
-    kills = options.count or (1000 if options.full else 25)
-    with results.workplace() as place:
-        text, begun = workshop.tell_tales(place / "tales.txt"), time.perf_counter()
-        found = torture(text, place / "model", kills, seed=options.seed)
-        seconds = round(time.perf_counter() - begun)
-        rows: list[dict[str, Any]] = [
-            {"what": f"kill -9, {kills} times", **vars(found), "seconds": seconds, "passed": not found.faults}
-        ]
-        for control in (workshop.forget_the_carried_state, write_in_place):
-            caught = torture(text, place / control.__name__ / "model", ALWAYS, seed=options.seed, sabotage=control)
-            rows.append({"what": f"control: {control.__name__}", "caught": caught.faults, "passed": caught.faults > 0})
-    return results.report("kill", rows, note="every training is a fork of one process that has torch", out=options.json)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def ask(count: int | None, seed: int, work: Path, workers: int) -> Answer:  # noqa: ARG001 - one after another
+    """So many kills, and both controls."""
+    text, begun = workshop.tell_tales(work / "tales.txt"), time.perf_counter()
+    found = torture(text, work / "model", count or FULL, seed=seed)
+    controls = {
+        control.__name__: torture(text, work / control.__name__ / "model", ALWAYS, seed=seed, sabotage=control).faults
+        > 0
+        for control in (workshop.forget_the_carried_state, write_in_place)
+    }
+    return workshop.answer("kill", PROMISE, found.kills, found, controls, begun)

@@ -14,9 +14,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"  # a fork must find no threads
 
@@ -29,6 +29,7 @@ import fabula.cli
 from fabula import folder, training
 from fabula.report import Reporter
 from fabula.storyteller import Storyteller
+from torture.runner import Answer
 
 torch.set_num_threads(1)
 IMPORTED = (onnx, onnxruntime, symbolic_shapes, Reporter, Storyteller)
@@ -168,3 +169,23 @@ def can_mount(place: Path) -> bool:
     if shutil.which("mount") is None or subprocess.run(command, capture_output=True, check=False).returncode:
         return False
     return subprocess.run(["umount", str(place)], check=False).returncode == 0
+
+
+class Found(Protocol):
+    """What came of a torture: counts, and a line for each fault."""
+
+    wrong: list[str]
+
+    @property
+    def faults(self) -> int:
+        """All that must not be."""
+        ...
+
+
+def answer(
+    question: str, promise: str, cases: int, found: Found, controls: Mapping[str, bool], begun: float, **facts: Any
+) -> Answer:
+    """An answer with its counts."""
+    counts = {name: value for name, value in vars(found).items() if name != "wrong"}
+    failures = tuple(found.wrong) or (f"{found.faults} faults",) * bool(found.faults)
+    return Answer(question, promise, cases, failures, controls, time.perf_counter() - begun, counts | facts)

@@ -1,8 +1,5 @@
 """Every system call of a save fails once: is a checkpoint or a model ever lost, or read otherwise than it was written?
 
-    python torture/syscalls.py          60 faults, about a minute
-    python torture/syscalls.py --full   every call, each in every way: some 1,400, ten minutes
-
 A process writes the third checkpoint of a folder and a new model over an old one. strace lets one of its calls fail
 with EIO or ENOSPC, kills the process at it, or lets a write claim that it wrote one byte when it wrote none. Without
 strace the same is done to functions of `os` inside the process: fewer calls (what Python's files do is none of them),
@@ -19,17 +16,22 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import results
 
 from fabula import disk, folder
 from fabula.config import resolve
 from fabula.errors import FabulaError
 from fabula.tokens import build
+from torture.runner import Answer
 
+PROMISE = "whichever system call of a save fails, no checkpoint or model is lost or read otherwise than it was written"
+QUICK, FULL = 60, None
+
+ROOT = Path(__file__).resolve().parents[1]
 CALLS = (
     "openat,write,fsync,close,rename,renameat,renameat2,mkdir,mkdirat,unlink,unlinkat,rmdir,read,lseek,getdents64,"
     "newfstatat,fstat,ftruncate"
@@ -158,8 +160,8 @@ def run(path: Path, control: str, *strace: str, fault: str = "") -> set[str]:
         return forked(path, control, fault)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
     done = subprocess.run(
-        [*strace, sys.executable, "-B", __file__, "--save", str(path), control],
-        env=environment, capture_output=True, text=True, check=False,
+        [*strace, sys.executable, "-B", "-m", __spec__.name, str(path), control],
+        cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     return set(done.stdout.split())
 
@@ -228,14 +230,14 @@ def faults(path: Path, control: str, has_strace: bool) -> list[tuple[str, int, s
     return found
 
 
-def torture(place: Path, most: int, *, control: str = "", has_strace: bool = True) -> dict[str, Any]:
+def torture(place: Path, most: int | None, *, control: str = "", has_strace: bool = True) -> tuple[int, list[str]]:
     """Let so many faults happen, spread evenly over all of them; of a control only kills, until one is caught."""
     place.mkdir(exist_ok=True)
     path, wrong, done = place / "folder", [], 0
     if not (place / "prepared").exists():
         prepare(place / "prepared")
     chosen = [fault for fault in faults(path, control, has_strace) if not control or fault[2].endswith("KILL")]
-    most = min(most, len(chosen))
+    most = min(most or len(chosen), len(chosen))
     for name, number, how in (chosen[round(place)] for place in np.linspace(0, len(chosen) - 1, most)):
         inject = f"inject={name}:{how}:when={number}"
         strace = ["strace", "-qq", "-o", os.devnull, "-e", f"trace={name}", "-e", inject]
@@ -246,23 +248,25 @@ def torture(place: Path, most: int, *, control: str = "", has_strace: bool = Tru
             wrong.append(f"{name} {number} {how}: {found}")
             if control:
                 break
-    return {"faults": done, "of": len(chosen), "wrong or lost": len(wrong), "wrong": wrong}
+    return done, wrong
 
 
-def main() -> int:
-    """Quick or full, with both controls."""
-    options = results.options(__doc__, inside="break functions of os, although there is strace")
-    has_strace = shutil.which("strace") is not None and not options.inside
-    most = options.count or (10**9 if options.full else 60)
-    with results.workplace() as place:
-        found = torture(place, most, has_strace=has_strace)
-        rows: list[dict[str, Any]] = [{"what": "system calls failed", **found, "passed": not found["wrong or lost"]}]
-        for control in CONTROLS:
-            caught = torture(place, 60, control=control, has_strace=has_strace)["wrong or lost"]
-            rows.append({"what": f"control: {control}", "caught": caught, "passed": caught > 0})
+def ask(
+    count: int | None,
+    seed: int,  # noqa: ARG001 - spread evenly
+    work: Path,
+    workers: int,  # noqa: ARG001 - one after another
+    *,
+    has_strace: bool | None = None,
+) -> Answer:
+    """So many faults, and both controls."""
+    has_strace = shutil.which("strace") is not None if has_strace is None else has_strace
+    begun = time.perf_counter()
+    done, wrong = torture(work, count, has_strace=has_strace)
+    controls = {name: bool(torture(work, 60, control=name, has_strace=has_strace)[1]) for name in CONTROLS}
     how = "by strace" if has_strace else "inside the process, in functions of os: without strace"
-    return results.report("syscalls", rows, note=how, out=options.json)
+    return Answer("syscalls", PROMISE, done, tuple(wrong), controls, time.perf_counter() - begun, {"how": how})
 
 
 if __name__ == "__main__":
-    sys.exit(save(Path(sys.argv[2]), *sys.argv[3:]) if sys.argv[1:2] == ["--save"] else main())
+    sys.exit(save(Path(sys.argv[1]), *sys.argv[2:]))

@@ -1,8 +1,5 @@
 """On a disk of every size from none to enough: is the training ever killed by it, or an old model lost?
 
-    python torture/disk.py              10 sizes, about half a minute
-    python torture/disk.py --full       100 sizes
-
 The folder of the training lies on a file system in memory of just that size (root only), beside an old model that the
 training is to replace. Without root no file may be longer than so many bytes instead, and it is said.
 """
@@ -12,18 +9,18 @@ from __future__ import annotations
 import resource
 import shutil
 import subprocess
-import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import results
-import workshop
 
 from fabula import folder
 from fabula.errors import FabulaError
+from torture import workshop
+from torture.runner import Answer
+
+PROMISE = "no size of the disk kills a training or costs the old model, and with more room it comes to the same bits"
+QUICK, FULL = 10, 100
 
 REFUSED = 1
 """Returned, with one line, where the finished model itself finds no room."""
@@ -166,24 +163,14 @@ def throw_away_first() -> None:
     folder.claim = claim
 
 
-def main() -> int:
-    """Quick or full, with both controls."""
-    options = results.options(__doc__)
-    sizes = options.count or (100 if options.full else 10)
-    with results.workplace() as place:
-        mounts = workshop.can_mount(place / "mount")
-        text, begun = workshop.tell_tales(place / "tales.txt"), time.perf_counter()
-        found = torture(text, place / "work", sizes, mounts=mounts)
-        seconds = round(time.perf_counter() - begun)
-        rows: list[dict[str, Any]] = [
-            {"what": f"disks of {sizes} sizes", **vars(found), "seconds": seconds, "passed": not found.faults}
-        ]
-        for control in (give_up, throw_away_first):
-            caught = torture(text, place / control.__name__, 6, mounts=mounts, sabotage=control)
-            rows.append({"what": f"control: {control.__name__}", "caught": caught.faults, "passed": caught.faults > 0})
+def ask(count: int | None, seed: int, work: Path, workers: int) -> Answer:  # noqa: ARG001 - one after another
+    """Disks of so many sizes, and both controls."""
+    mounts = workshop.can_mount(work / "mount")
+    text, begun = workshop.tell_tales(work / "tales.txt"), time.perf_counter()
+    found = torture(text, work / "work", count or FULL, mounts=mounts)
+    controls = {
+        control.__name__: torture(text, work / control.__name__, 6, mounts=mounts, sabotage=control).faults > 0
+        for control in (give_up, throw_away_first)
+    }
     how = "file systems in memory" if mounts else "no root here: files of at most so many bytes"
-    return results.report("disk", rows, note=how, out=options.json)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return workshop.answer("disk", PROMISE, found.disks, found, controls, begun, how=how)

@@ -1,7 +1,4 @@
-"""Asked to stop at 500 random instants: does it leave within five seconds, and go on to the same bits?
-
-    python torture/signals.py           20 signals, about half a minute
-    python torture/signals.py --full    500 signals
+"""Asked to stop at random instants: does a training leave within five seconds, and go on to the same bits?
 
 SIGINT, SIGTERM and SIGUSR1 in turn; after every fifth a second one follows at once, which leaves without saving.
 """
@@ -11,16 +8,16 @@ from __future__ import annotations
 import os
 import random
 import signal
-import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import results
-import workshop
 
 from fabula import folder, stopping
+from torture import workshop
+from torture.runner import Answer
+
+PROMISE = "a training asked to stop is gone within five seconds, and goes on to the same bits"
+QUICK, FULL = 20, 500
 
 WITHIN = 5.0
 """Seconds in which a training must be gone."""
@@ -77,10 +74,10 @@ def torture(
             time.sleep(0.02 + chance.uniform(0, takes))
             number = stopping.SIGNALS[found.signals % len(stopping.SIGNALS)]
             found.signals += 1
-            ask(process, number)
+            send(process, number)
             if found.signals % TWICE == 0:
                 time.sleep(chance.uniform(0, 0.01))
-                ask(process, number)
+                send(process, number)
             # A second one may come when the command has already left, and only its process is still there.
             wanted = [0, stopping.exit_code(number), *([-number] if found.signals % TWICE == 0 else [])]
         code, seconds = workshop.end(process, within if len(wanted) > 1 else 60.0)
@@ -89,18 +86,20 @@ def torture(
             found.saved, found.done = found.saved + (code == wanted[1]), found.done + (code == 0)
         if code == -signal.SIGKILL:
             found.late += 1
+            found.wrong.append(f"signal {found.signals}: still there after {within:g} s")
         elif code not in wanted:
             found.failed += 1
             found.wrong.append(f"{code}: {said.read_text(errors='replace')[-500:]}")
-        elif code == 0:
-            found.different += workshop.bits(out) != expected
+        elif code == 0 and workshop.bits(out) != expected:
+            found.different += 1
+            found.wrong.append(f"signal {found.signals}: other bits")
         if sabotage and found.faults:
             break
         resume = code not in {0, -signal.SIGKILL} and folder.latest_step(out) is not None
     return found
 
 
-def ask(process: int, number: int) -> None:
+def send(process: int, number: int) -> None:
     """Send a signal to a process that may be gone."""
     if not os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT):
         os.kill(process, number)
@@ -113,27 +112,14 @@ def hear_nothing() -> None:
     stopping.SIGNALS = ()
 
 
-def main() -> int:
-    """Quick or full, with both controls."""
-    options = results.options(__doc__)
-    signals = options.count or (500 if options.full else 20)
-    with results.workplace() as place:
-        text, begun = workshop.tell_tales(place / "tales.txt"), time.perf_counter()
-        found = torture(text, place / "model", signals, seed=options.seed)
-        seconds = round(time.perf_counter() - begun)
-        rows: list[dict[str, Any]] = [
-            {"what": f"{signals} signals", **vars(found), "seconds": seconds, "passed": not found.faults}
-        ]
-        forgetful = torture(text, place / "b" / "model", 4, seed=3, sabotage=workshop.forget_the_carried_state)
-        deaf = torture(
-            text, place / "a" / "model", 1, seed=options.seed, sabotage=hear_nothing, steps=100_000, within=1.0
-        )
-        for control, caught in ((workshop.forget_the_carried_state, forgetful.different), (hear_nothing, deaf.late)):
-            rows.append({"what": f"control: {control.__name__}", "caught": caught, "passed": caught > 0})
-    return results.report(
-        "signals", rows, note="every training is a fork of one process that has torch", out=options.json
-    )
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def ask(count: int | None, seed: int, work: Path, workers: int) -> Answer:  # noqa: ARG001 - one after another
+    """So many signals, and both controls."""
+    text, begun = workshop.tell_tales(work / "tales.txt"), time.perf_counter()
+    found = torture(text, work / "model", count or FULL, seed=seed)
+    forgetful = torture(text, work / "b" / "model", 4, seed=3, sabotage=workshop.forget_the_carried_state)
+    deaf = torture(text, work / "a" / "model", 1, seed=seed, sabotage=hear_nothing, steps=100_000, within=1.0)
+    controls = {
+        workshop.forget_the_carried_state.__name__: forgetful.different > 0,
+        hear_nothing.__name__: deaf.late > 0,
+    }
+    return workshop.answer("signals", PROMISE, found.signals, found, controls, begun)
