@@ -46,7 +46,7 @@ bench-short: $(READY)
 	$(BIN)/python benchmarks/speed.py --rounds 1 --time 0
 	$(BIN)/python benchmarks/quality.py --peers --short
 
-# Fed with anything, killed, starved and interrupted until one believes it: some hours. The short form takes some minutes.
+# Fed with anything, killed, starved and interrupted until one believes it: about an hour. The short form takes some two minutes.
 torture: $(READY)
 	$(BIN)/python -m torture
 
