@@ -22,7 +22,7 @@ LAYERS = [
     {"checkpoints"},
     {"assembly"},
     {"training"},
-    {"narration", "trackers", "diagnosis", "report", "comparison", "ranking", "labels", "ensemble", "book"},
+    {"narration", "trackers", "diagnosis", "report", "comparison", "ranking", "labels", "ensemble", "book", "serve"},
     {"api"},
     {"article"},
     {"cli"},
@@ -35,7 +35,7 @@ WITHOUT_TORCH = {
     "forecast", "endings", "novelty", "ngram", "mixture", "fineness", "adaptation", "baseline", "engine", "footprint",
     "streams", "evaluation", "corpus", "folder", "recipe", "card", "events", "inheritance", "storyteller", "narration",
     "report", "api", "constraints", "source", "comparison", "ranking", "labels", "ensemble", "book", "rounding",
-    "byteview", "__init__",
+    "byteview", "serve", "__init__",
 }  # fmt: skip
 
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}

@@ -32,6 +32,12 @@ Write a story with a model, word by word as you watch.
     fabula write tales-model -p "The fox" --best-of 50
     fabula write tales-model:0.7 fables-model:0.3 --words 300
     fabula write tales-model --book 50000""",
+    "serve": """\
+Serve models over HTTP, in the shapes of OpenAI's API.
+
+    fabula serve tales-model
+    fabula serve tales-model fables-model --port 0
+    FABULA_API_KEY=... fabula serve tales-model --host 0.0.0.0""",
     "novelty": """\
 Show what a story has copied, from where, and how that compares with what people copy.
 
