@@ -68,9 +68,9 @@ class Queue:
         self._jobs.append(job)
         self._count(job, 1)
 
-    def first(self) -> Job:
-        """The oldest."""
-        return self._jobs[0]
+    def next(self, *, oldest: bool) -> Job:
+        """Whose prompt is to be read on: the oldest, or the one that is read soonest."""
+        return self._jobs[0] if oldest else min(self._jobs, key=lambda job: len(job.units) - job.read)
 
     def take(self, job: Job) -> bool:
         """It waits no longer; whether it did."""

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from starlette.datastructures import Headers
 from starlette.requests import Request
 
 from fabula.serve.limits import Limits
@@ -47,13 +48,15 @@ class StrictRequest(Request):
     """A request whose body is bounded and strict JSON; how much is held is counted in `scope["fabula.bodies"]`."""
 
     async def body(self) -> bytes:
-        """All of it; errors: Refusal when it is too long, or when too much is held for all requests together."""
+        """All of it; errors: Refusal when it is no JSON, too long, or when too much is held for all requests together."""
         if not hasattr(self, "_body"):
-            limits, held = self._limits(), self.scope["fabula.bodies"]
+            limits: Limits = self.scope["fabula.limits"]
+            held: Held = self.scope["fabula.bodies"]
+            _check(self.headers, limits)
             parts = bytearray()
             async for part in self.stream():
                 if len(parts) + len(part) > limits.body:
-                    raise too_long(limits)
+                    raise _too_long(limits)
                 if held.total + len(part) > limits.bodies:
                     raise busy()
                 held.add(self.scope, len(part))
@@ -64,9 +67,6 @@ class StrictRequest(Request):
     async def json(self) -> Any:  # noqa: ANN401
         """The value it holds."""
         return parse(await self.body())
-
-    def _limits(self) -> Limits:
-        return self.scope["fabula.limits"]
 
 
 class Held:
@@ -85,8 +85,17 @@ class Held:
         self.total -= scope.get("fabula.held", 0)
 
 
-def too_long(limits: Limits) -> Refusal:
-    """The body has too many bytes."""
-    return Refusal(
-        413, f"the body must have at most {limits.body:,} bytes", code="body_too_large", headers={"Connection": "close"}
-    )
+def _check(headers: Headers, limits: Limits) -> None:
+    """Errors: Refusal for a body that is not worth reading."""
+    if headers.get("content-type", "").split(";")[0].strip().lower() != "application/json":
+        # Forms of other sites can send every kind but this without asking first.
+        raise Refusal(415, "the body must be sent as application/json", code="unsupported_media_type")
+    if headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise Refusal(415, "the body must be sent as it is, not compressed", code="unsupported_encoding")
+    length = headers.get("content-length", "0")
+    if length.isdigit() and int(length[:20]) > limits.body:
+        raise _too_long(limits)
+
+
+def _too_long(limits: Limits) -> Refusal:
+    return Refusal(413, f"the body must have at most {limits.body:,} bytes", code="body_too_large")

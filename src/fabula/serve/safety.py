@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fabula.serve.limits import Limits
 from fabula.serve.metrics import Metrics
-from fabula.serve.parsing import Held, too_long
+from fabula.serve.parsing import Held
 from fabula.serve.refusals import Refusal, failed
 
 HEADERS = [
@@ -103,8 +103,6 @@ class Guard:
         self._check_names(scope, headers)
         if self._key is not None and scope["path"] not in OPEN:
             self._check_key(headers)
-        if scope["method"] == "POST":
-            _check_body(headers, self._limits)
 
     def _check_names(self, scope: Scope, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """The names that server and page go by."""
@@ -132,18 +130,6 @@ class Guard:
                 401, "the key is missing or wrong: send Authorization: Bearer KEY", code="invalid_api_key",
                 headers={"WWW-Authenticate": "Bearer"},
             )  # fmt: skip
-
-
-def _check_body(headers: Iterable[tuple[bytes, bytes]], limits: Limits) -> None:
-    found = dict(headers)
-    if found.get(b"content-type", b"").split(b";")[0].strip().lower() != b"application/json":
-        # Forms of other sites can send every kind but this without asking first.
-        raise Refusal(415, "the body must be sent as application/json", code="unsupported_media_type")
-    if found.get(b"content-encoding", b"identity").strip().lower() != b"identity":
-        raise Refusal(415, "the body must be sent as it is, not compressed", code="unsupported_encoding")
-    length = found.get(b"content-length", b"0")
-    if length.isdigit() and int(length[:20]) > limits.body:
-        raise too_long(limits)
 
 
 def _digest(key: bytes) -> bytes:

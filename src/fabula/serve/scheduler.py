@@ -36,6 +36,8 @@ POLL = 0.02
 LOOK = 0.1
 """Seconds between two looks at the prompts that wait."""
 
+ENDED = "the server is shutting down"
+
 _LOG = logging.getLogger("fabula.serve")
 
 
@@ -52,7 +54,7 @@ class Scheduler:
         self._parked: list[Seat] = []  # rows whose clients read slowly
         self._batch: list[tuple[Row, Job]] = []
         self._state = self._engine.initial_state(0)  # of the batch (B, H)
-        self._part, self._last_step, self._looked = 32, 0.0, 0.0
+        self._part, self._parts, self._last_step, self._looked = 32, 0, 0.0, 0.0
         self._beat, self._working, self._ends = time.monotonic(), False, float("inf")
         self._out: list[tuple[Mailbox, Piece]] = []
         self._thread = threading.Thread(target=self._work, name="fabula-engine", daemon=True)
@@ -70,7 +72,7 @@ class Scheduler:
         count, units = sum(max(1, len(job.stories)) for job in jobs), sum(len(job.units) for job in jobs)
         with self._lock:
             if self._ends < float("inf"):
-                raise unable("the server is shutting down")
+                raise unable(ENDED)
             if self.waiting + count > self._limits.queue or self._queue.units + units > self._limits.waiting:
                 raise busy()
             for job in jobs:
@@ -144,7 +146,8 @@ class Scheduler:
             self._looked = now
             for job in self._queue:
                 if now > min(job.deadline, self._ends) and self._take(job):
-                    self._post(job.mailbox, Piece(0, failure=unable("there was no time left to begin")))
+                    ended = now > self._ends
+                    self._post(job.mailbox, Piece(0, failure=unable(ENDED) if ended else busy()))
         self._ready = deque(seat for seat in self._ready if self._keep(seat.row, seat.job, now))
         parked = [seat for seat in self._parked if self._keep(seat.row, seat.job, now)]
         self._ready.extendleft(seat for seat in parked if not seat.job.mailbox.full)
@@ -173,7 +176,9 @@ class Scheduler:
             with self._lock:
                 if not self._queue:
                     return
-                job = self._queue.first()
+                # The short ones go first, so that a long one holds nobody up; every other part is for the oldest.
+                self._parts += 1
+                job = self._queue.next(oldest=self._parts % 2 == 0)
             self._beat = time.monotonic()
             try:
                 done = self._window or job.judged is not None or self._read_part(job)
