@@ -16,6 +16,7 @@ EXTRAS = {
     "cjk": ("icu4py",),
     "track": ("tensorboard",),
     "vectors": ("gensim",),
+    "serve": ("fastapi", "uvicorn", "prometheus-client"),
 }
 
 

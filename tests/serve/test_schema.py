@@ -21,7 +21,7 @@ def test_the_description_names_what_there_is(served: Served) -> None:
     assert {"prompt", "max_tokens", "logprobs", "echo", "best_of", "words"} <= set(fields["properties"])
 
 
-def test_no_request_makes_the_server_fail(faulty: Callable[..., Served]) -> None:
+def test_no_request_makes_the_server_fail(faulty: Callable[..., Served], tmp_path: Path) -> None:
     program = Path(sys.executable).with_name("schemathesis")
     if not program.exists() and shutil.which("schemathesis") is None:
         pytest.skip("no schemathesis here")
@@ -30,7 +30,7 @@ def test_no_request_makes_the_server_fail(faulty: Callable[..., Served]) -> None
     done = subprocess.run(
         [str(program), "run", f"{served.url}/openapi.json", "--checks", checks, "--max-examples", "20", "--seed", "1",
          "--phases", "coverage,fuzzing", "--generation-database", "none", "--no-color"],
-        capture_output=True, text=True, check=False,
+        capture_output=True, text=True, check=False, cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-3000:]
     assert served.get("/health").status_code == 200
