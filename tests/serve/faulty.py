@@ -58,9 +58,14 @@ def main(folder: str, state: str, limits: str) -> None:
     Server(
         house.app,
         house.limits,
-        begun=lambda: print(f"http://127.0.0.1:{listener.getsockname()[1]}", flush=True),
+        begun=lambda: say(f"http://127.0.0.1:{listener.getsockname()[1]}"),
         farewell=house.end,
     ).run(sockets=[listener])
+
+
+def say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -230,7 +230,10 @@ def test_a_seed_of_chance_is_another_each_time(client: Any) -> None:
 
 
 def test_chats_go_on_with_the_messages(client: Any) -> None:
-    messages = [{"role": "system", "content": "Long ago."}, {"role": "user", "content": [{"type": "text", "text": "the"}]}]
+    messages = [
+        {"role": "system", "content": "Long ago."},
+        {"role": "user", "content": [{"type": "text", "text": "the"}]},
+    ]
     asked = {"model": "chars", "seed": 6, "max_completion_tokens": 20, "logprobs": True, "top_logprobs": 2}
     reply = client.chat.completions.create(messages=messages, **asked)
     plain = client.completions.create(model="chars", prompt="Long ago.\n\nthe", seed=6, max_tokens=20, logprobs=2)

@@ -34,7 +34,8 @@ def test_the_limits_are_those_of_the_code() -> None:
 
     bounds, text = limits.Limits(), GUIDE.read_text(encoding="utf-8")
     wanted = [
-        f"{bounds.body >> 20} MiB", f"{bounds.bodies >> 20} MiB", f"| {limits.PROMPTS}, together {bounds.prompt:,} units",
+        f"{bounds.body >> 20} MiB", f"{bounds.bodies >> 20} MiB",
+        f"| {limits.PROMPTS}, together {bounds.prompt:,} units",
         f"{bounds.judged:,} with `echo`", f"`best_of` {limits.STORIES}", f"with all prompts {bounds.stories}",
         f"| {limits.TOKENS:,} |", f"{limits.STOPS} of {limits.STOP} characters", f"{limits.BIASES:,} units",
         f"`logprobs` {limits.TOP}", f"{bounds.seconds:g} s;", f"{bounds.receive:g} s to arrive",

@@ -1,4 +1,4 @@
-"""What becomes of the server and its stories when engines, clients and signals misbehave; real processes and sockets."""
+"""What becomes of stories when engines, clients and signals misbehave; real processes, real sockets."""
 
 import contextlib
 import json
@@ -101,7 +101,9 @@ def test_a_hundred_clients_leave_nothing_behind(faulty: Start) -> None:
 
     def leave(number: int) -> None:
         chance = random.Random(number)
-        body = json.dumps({**ENDLESS, "stream": number % 3 > 0, "n": 1 + number % 2, "echo": True, "logprobs": 1}).encode()
+        body = json.dumps(
+            {**ENDLESS, "stream": number % 3 > 0, "n": 1 + number % 2, "echo": True, "logprobs": 1}
+        ).encode()
         whole = head(served, body)
         with closing(served.connect()) as bare:
             bare.sendall(whole[: chance.randrange(len(whole))] if number % 5 == 0 else whole)
@@ -154,7 +156,8 @@ def test_slow_senders_are_dropped(faulty: Start) -> None:
     begun = b"POST /v1/completions HTTP/1.1\r\nHost: 127.0.0.1\r\n"
     half = head(served, b'{"prompt"', length=4000)
     late = b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
-    for sent in (b"", begun, half, late + begun):
+
+    def send(sent: bytes) -> None:
         with closing(served.connect()) as bare:
             bare.sendall(sent)
             began = time.monotonic()
@@ -164,6 +167,9 @@ def test_slow_senders_are_dropped(faulty: Start) -> None:
                     with contextlib.suppress(OSError):
                         bare.sendall(b"" if sent.startswith(b"GET") else b" ")  # a drop now and then is no excuse
             assert time.monotonic() - began < LONG
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(send, (b"", begun, half, late + begun)))
     served.wait("fabula_requests_open", 1)
 
 
@@ -209,7 +215,9 @@ def test_a_signal_ends_every_stream_as_it_should(faulty: Start, number: int) -> 
     served = faulty("slow", farewell=1.5, rows=4)
     short = {"prompt": "x", "max_tokens": 20, "logit_bias": END, "stream": True}
     with ThreadPoolExecutor(8) as pool:
-        streams = [pool.submit(served.post, **(short if place < 2 else {**ENDLESS, "stream": True})) for place in range(6)]
+        streams = [
+            pool.submit(served.post, **(short if place < 2 else {**ENDLESS, "stream": True})) for place in range(6)
+        ]
         whole = pool.submit(served.post, **ENDLESS)
         until(lambda: served.figure("fabula_requests_open") == 8)
         began = time.monotonic()

@@ -8,11 +8,17 @@ from hypothesis import strategies as st
 from fabula.serve.rows import Verbatim, biases, places, told
 from fabula.tokens import Tokenizer, build
 
-WORDS, CHARS, BYTES = build("words", ["the mice had a general council"]), build("chars", ["老鼠 abc"]), build("bytes", [])
+WORDS, CHARS, BYTES = (
+    build("words", ["the mice had a general council"]),
+    build("chars", ["老鼠 abc"]),
+    build("bytes", []),
+)
 
 
 @given(st.text("ab ", max_size=30), st.lists(st.text("ab", min_size=1, max_size=4), max_size=3), st.data())
-def test_a_text_ends_before_its_first_stop_text_however_the_pieces_fall(text: str, stops: list[str], data: st.DataObject) -> None:
+def test_a_text_ends_before_its_first_stop_text_however_the_pieces_fall(
+    text: str, stops: list[str], data: st.DataObject
+) -> None:
     ending, shown, rest = Verbatim(stops), "", text
     while rest and not ending.over:
         size = data.draw(st.integers(1, len(rest)))

@@ -28,7 +28,7 @@ def test_no_request_makes_the_server_fail(faulty: Callable[..., Served], tmp_pat
     served = faulty(seconds=0.3)
     checks = "not_a_server_error,status_code_conformance,content_type_conformance,unsupported_method"
     done = subprocess.run(
-        [str(program), "run", f"{served.url}/openapi.json", "--checks", checks, "--max-examples", "20", "--seed", "1",
+        [str(program), "run", f"{served.url}/openapi.json", "--checks", checks, "--max-examples", "8", "--seed", "1",
          "--phases", "coverage,fuzzing", "--generation-database", "none", "--no-color"],
         capture_output=True, text=True, check=False, cwd=tmp_path,
     )  # fmt: skip

@@ -48,7 +48,7 @@ class StrictRequest(Request):
     """A request whose body is bounded and strict JSON; how much is held is counted in `scope["fabula.bodies"]`."""
 
     async def body(self) -> bytes:
-        """All of it; errors: Refusal when it is no JSON, too long, or when too much is held for all requests together."""
+        """All of it; errors: Refusal when it is no JSON or too long, or when all requests together hold too much."""
         if not hasattr(self, "_body"):
             limits: Limits = self.scope["fabula.limits"]
             held: Held = self.scope["fabula.bodies"]
