@@ -70,7 +70,7 @@ ATTACKS: list[tuple[str, Callable[[Served], bytes], int | tuple[int, ...]]] = [
     ("asking for leave to ask", lambda served: served.request(
         "OPTIONS", "/v1/completions", Origin="http://127.0.0.1:1", Access_Control_Request_Method="POST"), 403),
     # Requests that two programs read in two ways.
-    ("a length and chunks", raw(SMUGGLED + "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET "), 400),
+    ("a length and chunks", raw(SMUGGLED + "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"), 400),
     ("two lengths", raw(SMUGGLED + "Content-Length: 4\r\nContent-Length: 5\r\n\r\n{}  "), 400),
     ("a length with a sign", raw(SMUGGLED + "Content-Length: +4\r\n\r\n{}  "), 400),
     ("chunks in disguise", raw(SMUGGLED + "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n"), (400, 501)),

@@ -36,7 +36,8 @@ def test_the_limits_are_those_of_the_code() -> None:
     wanted = [
         f"{bounds.body >> 20} MiB", f"{bounds.bodies >> 20} MiB",
         f"| {limits.PROMPTS}, together {bounds.prompt:,} units",
-        f"{bounds.judged:,} with `echo`", f"`best_of` {limits.STORIES}", f"with all prompts {bounds.stories}",
+        f"{bounds.judged:,} with `echo`", f"`best_of` {limits.STORIES}", f"all prompts {bounds.stories};",
+        f"their prompts {bounds.histories:,}",
         f"| {limits.TOKENS:,} |", f"{limits.STOPS} of {limits.STOP} characters", f"{limits.BIASES:,} units",
         f"`logprobs` {limits.TOP}", f"{bounds.seconds:g} s;", f"{bounds.receive:g} s to arrive",
         f"{bounds.send:g} s without", f"{bounds.queue:,} stories", f"Up to {bounds.rows} stories",

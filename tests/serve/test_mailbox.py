@@ -36,6 +36,21 @@ def test_it_is_full_until_it_is_emptied() -> None:
     asyncio.run(work())
 
 
+def test_who_wants_the_whole_is_woken_at_its_end() -> None:
+    async def work() -> None:
+        mailbox = Mailbox(whole=True)
+        for last in (Piece(0, "b", finish="stop"), Piece(0, "b", judged=True)):
+            waiting = asyncio.create_task(mailbox.take(30))
+            await asyncio.sleep(0)
+            mailbox.put(Piece(0, "a"))
+            await asyncio.sleep(0.05)
+            assert not waiting.done()
+            mailbox.put(last)
+            assert [piece.text for piece in await waiting] == ["a", "b"]
+
+    asyncio.run(work())
+
+
 def test_closing_wakes_who_waits() -> None:
     async def work() -> None:
         mailbox = Mailbox(2)

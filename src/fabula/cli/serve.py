@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import re
 import sys
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from fabula.cli.options import Debug, Json, Quiet, print_json
 from fabula.errors import MissingExtraError, UsageError
+
+if TYPE_CHECKING:
+    from fabula.storyteller import Storyteller
 
 KEY = "FABULA_API_KEY"
 """Where the key is looked for that is not given: a command line can be read by everyone on a machine."""
@@ -49,21 +55,20 @@ def serve(
         raise UsageError("--api-key must be printable ASCII without spaces, got something else")
     if not 0 <= port <= 65_535:
         raise UsageError(f"--port must be between 0 and 65535, got {port}")
-    try:
-        from fabula.serve.app import House  # noqa: PLC0415
-        from fabula.serve.safety import is_local  # noqa: PLC0415
-        from fabula.serve.transport import Server, listen, more_descriptors  # noqa: PLC0415
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] == "fabula":
-            raise
-        raise MissingExtraError("fabula serve", "serve") from None
-    from fabula.storyteller import load  # noqa: PLC0415
-
-    if not is_local(host) and not key:
-        raise UsageError(f"--host {host} can be reached by others: give an --api-key, or set {KEY}")
-    house = House(
-        {name: load(folder, precision=precision) for name, folder in names.items()}, key=key, local=is_local(host)
-    )
+    gc.disable()  # nothing of what is imported and read goes away again
+    with ThreadPoolExecutor(1) as beside:  # the models are read while the rest is imported
+        loading = beside.submit(_load, names, precision)
+        try:
+            from fabula.serve.app import House  # noqa: PLC0415
+            from fabula.serve.safety import is_local  # noqa: PLC0415
+            from fabula.serve.transport import Server, listen, more_descriptors  # noqa: PLC0415
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] == "fabula":
+                raise
+            raise MissingExtraError("fabula serve", "serve") from None
+        if not is_local(host) and not key:
+            raise UsageError(f"--host {host} can be reached by others: give an --api-key, or set {KEY}")
+        house = House(loading.result(), key=key, local=is_local(host))
     more_descriptors(house.limits.connections + 64)
     try:
         listener = listen(host, port)
@@ -73,6 +78,8 @@ def serve(
     logging.basicConfig(stream=sys.stderr, format="fabula: %(message)s", level=logging.ERROR)
 
     def begun() -> None:
+        gc.freeze()
+        gc.enable()
         if json:
             print_json({"url": url, "models": list(names)})
         else:
@@ -84,6 +91,12 @@ def serve(
     house.start()
     Server(house.app, house.limits, begun=begun, farewell=house.end).run(sockets=[listener])
     return 0
+
+
+def _load(names: Mapping[str, Path], precision: str) -> dict[str, Storyteller]:
+    from fabula.storyteller import load  # noqa: PLC0415
+
+    return {name: load(folder, precision=precision) for name, folder in names.items()}
 
 
 def _names(folders: tuple[Path, ...]) -> dict[str, Path]:

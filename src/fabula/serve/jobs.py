@@ -26,6 +26,11 @@ class Job:
     read: int = 0
     state: State = ()
 
+    @property
+    def weight(self) -> int:
+        """Stories, or the one prompt that is judged."""
+        return max(1, len(self.stories))
+
 
 class Seat(NamedTuple):
     """A row with what the network remembers before its latest unit: (1, H) each."""
@@ -81,5 +86,5 @@ class Queue:
         return True
 
     def _count(self, job: Job, sign: int) -> None:
-        self.stories += sign * max(1, len(job.stories))
-        self.units += sign * len(job.units)
+        self.stories += sign * job.weight
+        self.units += sign * job.weight * len(job.units)

@@ -39,8 +39,10 @@ class Limits:
     """Bytes of all bodies that are being answered."""
     prompt: int = 1 << 18
     """Units of all prompts of one request."""
+    histories: int = 1 << 20
+    """The same, counted once for each story."""
     judged: int = 1 << 14
-    """The same where the probability of each is asked for (`echo` with `logprobs`)."""
+    """Units of all prompts where the probability of each is asked for (`echo` with `logprobs`)."""
     stories: int = 256
     """Stories of one request: prompts times `best_of`."""
     rows: int = 64
@@ -48,7 +50,7 @@ class Limits:
     queue: int = 2048
     """Stories that wait for a place among them."""
     waiting: int = 1 << 22
-    """Units of all prompts that wait."""
+    """Units of all prompts that wait, counted once for each story."""
     seconds: float = 300.0
     """For one request; a story that is not over by then is ended."""
     backlog: int = 256

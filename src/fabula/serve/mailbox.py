@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import math
 from collections import deque
 
 from fabula.serve.rows import Piece
@@ -11,12 +13,13 @@ from fabula.serve.rows import Piece
 class Mailbox:
     """Pieces of one request, put in by one thread and taken out in the event loop in which it was made."""
 
-    def __init__(self, bound: int) -> None:
+    def __init__(self, bound: float = math.inf, *, whole: bool = False) -> None:
+        """So many pieces at most lie in it; the reader of a `whole` story is not woken before it is over."""
         self.loop = asyncio.get_running_loop()
         self.closed = False
         """Nobody will read any more: what writes for it may stop."""
         self._pieces: deque[Piece] = deque()
-        self._bound, self._posted, self._taken = bound, 0, 0
+        self._bound, self._whole, self._posted, self._taken = bound, whole, 0, 0
         self._filled = asyncio.Event()
 
     @property
@@ -31,7 +34,8 @@ class Mailbox:
     def put(self, piece: Piece) -> None:
         """A piece has come."""
         self._pieces.append(piece)
-        self._filled.set()
+        if not self._whole or piece.finish or piece.failure or piece.judged:
+            self._filled.set()
 
     def close(self) -> None:
         """Nobody reads any more; wakes whoever waits."""
@@ -39,13 +43,11 @@ class Mailbox:
         self._filled.set()
 
     async def take(self, seconds: float) -> list[Piece]:
-        """All pieces there are, after waiting for the first; none after so many seconds, or when it is closed."""
+        """All pieces there are, after waiting for the first so many seconds, or until it is closed."""
         if not self._pieces and not self.closed:
-            try:
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await self._filled.wait()
-            except TimeoutError:
-                return []
         self._filled.clear()
         pieces = list(self._pieces)
         self._pieces.clear()

@@ -6,16 +6,16 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fabula.config import SamplingConfig, resolve
+from fabula.config import resolve
 from fabula.errors import FabulaError
-from fabula.sampling import Filter
 from fabula.serve.bodies import ChatBody, CompletionBody, Sampling
 from fabula.serve.jobs import Job
 from fabula.serve.limits import TOKENS, Limits
 from fabula.serve.mailbox import Mailbox
 from fabula.serve.refusals import Refusal
 from fabula.serve.rows import Judged, Story, Verbatim, biases
-from fabula.storyteller import Storyteller
+from fabula.storyteller import Storyteller, Tale
+from fabula.tokens import Tokenizer
 
 SHORT = 16
 """Units of a completion whose length was not asked for, as OpenAI has it."""
@@ -39,29 +39,22 @@ class Prompt:
 class Order:
     """A request that can be done."""
 
-    teller: Storyteller
+    tokenizer: Tokenizer
     prompts: Sequence[Prompt]
+    tales: Sequence[Sequence[Tale]]
+    """The stories of each prompt, which are begun and not told yet; none where no unit is asked for."""
     n: int
     """Stories told of each prompt ..."""
     best_of: int
     """... which are the best of so many."""
-    most: int
-    """Units of a story at most."""
     top: int | None
     """So many of the likeliest units are told with each; None tells no probabilities at all."""
     echo: bool
-    sampling: SamplingConfig
-    biased: dict[int, float]
-    presence: float
-    frequency: float
-    stops: tuple[str, ...]
-    words: int | None
-    until: str | None
 
     @property
-    def judges(self) -> bool:
-        """Whether the prompt's own units are to be told with their probabilities."""
-        return self.echo and self.top is not None
+    def writes(self) -> bool:
+        """Whether there is anything to write, or only a prompt to judge."""
+        return any(self.tales)
 
     @property
     def given(self) -> int:
@@ -69,32 +62,21 @@ class Order:
         return sum(len(prompt.ids) for prompt in self.prompts)
 
     def jobs(self, mailbox: Mailbox, deadline: float) -> list[Job]:
-        """One job a prompt; none where there is nothing to compute. Errors: UsageError."""
-        if not (self.most or self.judges):
+        """One job a prompt; none where there is nothing to compute."""
+        judges = self.echo and self.top is not None
+        if not (self.writes or judges):
             return []
-        return [self._job(number, prompt, mailbox, deadline) for number, prompt in enumerate(self.prompts)]
+        return [self._job(number, mailbox, deadline, judges=judges) for number in range(len(self.prompts))]
 
-    def _job(self, number: int, prompt: Prompt, mailbox: Mailbox, deadline: float) -> Job:
-        tokenizer, ids = self.teller.tokenizer, list(prompt.ids)
+    def _job(self, number: int, mailbox: Mailbox, deadline: float, *, judges: bool) -> Job:
+        tokenizer, prompt, ids = self.tokenizer, self.prompts[number], list(self.prompts[number].ids)
         units = ids if ids[:1] == [tokenizer.end] else [tokenizer.end, *ids]
-        stories: list[Story] = []
-        if self.most:
-            _, tales = self.teller.begin(
-                prompt.text, range(self.best_of), ids=ids, words=self.words, sampling=self.sampling, stop=self.stops,
-                until=self.until,
-                ending=None if self.words or self.until else lambda: Verbatim(self.stops),
-                biases=self._biases(len(ids)), budget=self.most,
-            )  # fmt: skip
-            first = number * self.best_of
-            stories = [
-                Story(tokenizer, tale, first + place, first=units[-1], top=self.top)
-                for place, tale in enumerate(tales)
-            ]  # fmt: skip
-        judged = Judged(tokenizer, ids, prompt.text, number, top=self.top or 0)
-        return Job(mailbox, units, stories, judged if self.judges else None, deadline)
-
-    def _biases(self, given: int) -> list[Filter]:
-        return biases(self.biased, self.presence, self.frequency, given)
+        stories = [
+            Story(tokenizer, tale, number * self.best_of + place, first=units[-1], top=self.top)
+            for place, tale in enumerate(self.tales[number])
+        ]
+        judged = Judged(tokenizer, ids, prompt.text, number, top=self.top or 0) if judges else None
+        return Job(mailbox, units, stories, judged, deadline)
 
 
 def prepare(teller: Storyteller, body: CompletionBody | ChatBody, limits: Limits) -> Order:
@@ -118,7 +100,7 @@ def _completion(teller: Storyteller, body: CompletionBody, limits: Limits) -> Or
     prompts = [_prompt(teller, one) for one in several]
     judged = bool(body.echo) and body.logprobs is not None
     return _order(
-        teller, body, prompts, limits.judged if judged else limits.prompt,
+        teller, body, prompts, limits, limits.judged if judged else limits.prompt,
         most=body.max_tokens, otherwise=SHORT, best_of=best_of, top=body.logprobs, echo=bool(body.echo),
     )  # fmt: skip
 
@@ -133,7 +115,7 @@ def _chat(teller: Storyteller, body: ChatBody, limits: Limits) -> Order:
     ]
     most = body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens
     return _order(
-        teller, body, [_prompt(teller, "\n\n".join(texts))], limits.prompt, most=most, otherwise=REPLY,
+        teller, body, [_prompt(teller, "\n\n".join(texts))], limits, limits.prompt, most=most, otherwise=REPLY,
         best_of=body.n or 1, top=(body.top_logprobs or 0) if body.logprobs else None, echo=False,
     )  # fmt: skip
 
@@ -142,6 +124,7 @@ def _order(
     teller: Storyteller,
     body: Sampling,
     prompts: Sequence[Prompt],
+    limits: Limits,
     bound: int,
     *,
     most: int | None,
@@ -150,21 +133,33 @@ def _order(
     top: int | None,
     echo: bool,
 ) -> Order:
-    if (length := sum(len(prompt.ids) for prompt in prompts)) > bound:
+    length = sum(len(prompt.ids) for prompt in prompts)
+    if length > bound:
         message = f"the prompt must have at most {bound:,} units, got {length:,}: give its last part"
         raise Refusal(400, message, param="prompt", code="context_length_exceeded")
-    given = {name: value for name in OPTIONS if (value := getattr(body, name)) is not None}
-    seed = secrets.randbits(63) if body.seed is None else body.seed % 2**63
-    own = {"sampling": teller.settings.sampling.__dict__}
-    stops = (body.stop,) if isinstance(body.stop, str) else tuple(body.stop or ())
+    if length * best_of > limits.histories:
+        message = f"the prompt's units times the stories must be at most {limits.histories:,}: ask for fewer"
+        raise Refusal(400, message, param="n", code="context_length_exceeded")
     if most is None:
         most = TOKENS if body.words or body.until else otherwise
+    own, biased = {"sampling": teller.settings.sampling.__dict__}, _biased(body.logit_bias or {}, teller.tokenizer.size)
+    given = {name: value for name in OPTIONS if (value := getattr(body, name)) is not None}
+    seed = secrets.randbits(63) if body.seed is None else body.seed % 2**63
+    sampling = resolve(own, {"sampling": {**given, "seed": seed}}).sampling
+    stops = (body.stop,) if isinstance(body.stop, str) else tuple(body.stop or ())
+
+    def tell(prompt: Prompt) -> Sequence[Tale]:
+        added = biases(biased, body.presence_penalty or 0.0, body.frequency_penalty or 0.0, len(prompt.ids))
+        _, tales = teller.begin(
+            prompt.text, range(best_of), ids=list(prompt.ids), words=body.words, sampling=sampling, stop=stops,
+            until=body.until, ending=None if body.words or body.until else lambda: Verbatim(stops), biases=added,
+            budget=most,
+        )  # fmt: skip
+        return tales
+
     return Order(
-        teller=teller, prompts=prompts, n=body.n or 1, best_of=best_of, most=most, top=top, echo=echo,
-        sampling=resolve(own, {"sampling": {**given, "seed": seed}}).sampling,
-        biased=_biased(body.logit_bias or {}, teller.tokenizer.size),
-        presence=body.presence_penalty or 0.0, frequency=body.frequency_penalty or 0.0,
-        stops=stops, words=body.words, until=body.until,
+        tokenizer=teller.tokenizer, prompts=prompts, tales=[tell(prompt) if most else () for prompt in prompts],
+        n=body.n or 1, best_of=best_of, top=top, echo=echo,
     )  # fmt: skip
 
 

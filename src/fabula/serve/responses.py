@@ -28,10 +28,15 @@ LATE = 2.0
 class Writing(Response):
     """The stories of one request: written as soon as it is made, and sent when it is called."""
 
-    def __init__(self, order: Order, answer: Answer, scheduler: Scheduler, limits: Limits) -> None:
+    pace = 0.0
+    """Seconds between two looks at what has come."""
+
+    def __init__(
+        self, order: Order, answer: Answer, scheduler: Scheduler, limits: Limits, mailbox: Mailbox
+    ) -> None:  # fmt: skip
         super().__init__()
-        self._order, self._answer, self._scheduler, self._limits = order, answer, scheduler, limits
-        self._mailbox, self._ends = Mailbox(limits.backlog), time.monotonic() + limits.seconds
+        self._order, self._answer, self._scheduler = order, answer, scheduler
+        self._mailbox, self._ends = mailbox, time.monotonic() + limits.seconds
         count = len(order.prompts) * order.best_of
         self._choices = [Choice() for _ in range(count)]
         jobs = order.jobs(self._mailbox, self._ends)
@@ -41,7 +46,7 @@ class Writing(Response):
         ]
         self._awaited = {number for number, one in judged.items() if not one.over}
         """Prompts that are not judged yet."""
-        if not order.most:  # nothing to write: only a prompt to judge, or not even that
+        if not order.writes:
             for choice in self._choices:
                 choice.finish = "length"
         scheduler.submit(jobs)
@@ -84,6 +89,7 @@ class Writing(Response):
                 else:
                     self._choices[piece.choice].add(piece)
             yield pieces
+            await asyncio.sleep(self.pace)
 
     def _check(self, silent: int) -> None:
         """Nothing came for so many seconds. Errors: Refusal where nothing will."""
@@ -94,6 +100,9 @@ class Writing(Response):
 
 class Whole(Writing):
     """All at once."""
+
+    def __init__(self, order: Order, answer: Answer, scheduler: Scheduler, limits: Limits) -> None:
+        super().__init__(order, answer, scheduler, limits, Mailbox(whole=True))
 
     async def _send(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -108,10 +117,12 @@ class Whole(Writing):
 
 
 class Stream(Writing):
-    """Events, each with what was written since the last."""
+    """Events, each with what was written since the last; the eye takes fifty a second for one flow."""
+
+    pace = 0.02
 
     def __init__(self, order: Order, answer: Answer, scheduler: Scheduler, limits: Limits, *, usage: bool) -> None:
-        super().__init__(order, answer, scheduler, limits)
+        super().__init__(order, answer, scheduler, limits, Mailbox(limits.backlog))
         self._usage = usage
         self._opened: set[int] = set()
 
@@ -129,7 +140,7 @@ class Stream(Writing):
         else:
             if self._mailbox.closed:
                 return
-            if not self._order.most:
+            if not self._order.writes:
                 last = [self._told(place, choice) for place, choice in enumerate(self._choices)]
                 await _part(send, b"".join(last))
             if self._usage:

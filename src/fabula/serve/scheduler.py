@@ -69,7 +69,7 @@ class Scheduler:
         """Write some stories; their pieces go to the mailboxes. Errors: Refusal when too much waits, or none can be."""
         if (trouble := self.trouble) is not None:
             raise unable(f"the engine is {trouble}")
-        count, units = sum(max(1, len(job.stories)) for job in jobs), sum(len(job.units) for job in jobs)
+        count, units = sum(job.weight for job in jobs), sum(job.weight * len(job.units) for job in jobs)
         with self._lock:
             if self._ends < float("inf"):
                 raise unable(ENDED)
