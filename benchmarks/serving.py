@@ -143,10 +143,12 @@ async def crowd(port: int, pid: int, model: Path, count: int, seconds: float) ->
             found["wrong texts"] += status == 200 and text != wanted[case]
             begun.append(first)
 
+    asking = asyncio.gather(*map(client, range(count)))
+    await asyncio.sleep(seconds / 5)
     before = memory(pid)
-    await asyncio.gather(*map(client, range(count)))
-    await asyncio.sleep(1)
+    await asyncio.sleep(seconds * 0.75)
     grown = memory(pid) - before
+    await asking
     return {**found, "first word, seconds": median(begun), "megabytes grown": round(grown, 1)}
 
 
@@ -169,7 +171,9 @@ async def leaving(port: int, pid: int, count: int) -> dict[str, Any]:
     """Clients that leave at any moment, and what they leave behind."""
     endless = {"prompt": "a", "max_tokens": 16_000, "logit_bias": {str(UNITS - 1): -100}, "stream": True}
     names = ("fabula_stories_running", "fabula_stories_waiting", "fabula_tasks")
-    before = [*(figure(port, name) for name in names), descriptors(pid)]
+    before = [*(figure(port, name) for name in names)]
+    await asyncio.sleep(1)  # until the connection that asked is closed
+    before.append(descriptors(pid))
 
     async def leave(number: int) -> None:
         chance = random.Random(number)
@@ -190,8 +194,9 @@ async def leaving(port: int, pid: int, count: int) -> dict[str, Any]:
     while figure(port, names[0]) + figure(port, names[1]) and time.perf_counter() - began < 10:
         await asyncio.sleep(0.005)
     freed = time.perf_counter() - began
+    after = [*(figure(port, name) for name in names)]
     await asyncio.sleep(1)
-    after = [*(figure(port, name) for name in names), descriptors(pid)]
+    after.append(descriptors(pid))
     left = dict(zip(("running", "waiting", "tasks", "descriptors"), np.subtract(after, before).tolist(), strict=True))
     return {"clients": count, "left behind": left, "all free after, seconds": round(freed, 3)}
 

@@ -195,6 +195,7 @@ def test_stop_texts_are_never_shown(client: Any) -> None:
         assert text == whole[: whole.find(stop)]
         assert choices[-1].finish_reason == "stop"
         assert spelled([token for one in choices for token in one.logprobs.tokens])[1].startswith(text)
+        assert all(place < len(text) for one in choices for place in one.logprobs.text_offset)
 
 
 def test_biases_and_penalties(client: Any, tellers: dict[str, Storyteller]) -> None:
