@@ -77,6 +77,20 @@ def test_it_needs_neither_torch_nor_time_to_say_what_it_cannot_do(model: Path, t
             assert out == ""
 
 
+def test_a_missing_part_is_named(model: Path) -> None:
+    code = (
+        "import sys; sys.modules['fastapi'] = None; from fabula.cli import main; sys.exit(main(['serve', sys.argv[1]]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(model)], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 2
+    assert (
+        done.stderr
+        == "fabula: fabula serve needs an optional part that is not installed: pip install 'fabula[serve]'\n"
+    )
+
+
 def test_serving_loads_no_torch() -> None:
     code = "import sys, fabula.serve.app, fabula.serve.transport; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -41,9 +41,9 @@ def serve(
     folders
         Model folders that fabula train made; a model goes by its folder's name.
     host
-        Where to listen; any other than this machine's own needs a key.
+        Where to listen, 127.0.0.1 when not given; any that is not this machine's own needs a key.
     port
-        0 takes one that is free.
+        8000 when not given; 0 takes one that is free.
     api_key
         What clients must send as Authorization: Bearer KEY; the environment's FABULA_API_KEY when not given.
     precision
