@@ -35,6 +35,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/first_word.py
 	$(BIN)/python benchmarks/writing.py
 	$(BIN)/python benchmarks/storytelling.py
+	$(BIN)/python benchmarks/serving.py
 	$(BIN)/python benchmarks/encodings.py
 	$(BIN)/python benchmarks/lesson.py
 	$(BIN)/python benchmarks/speed.py
@@ -76,7 +77,7 @@ clean:
 
 $(STORY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[train,formats]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[train,formats,serve]'
 	touch $(STORY)
 
 $(READY): pyproject.toml constraints.txt

@@ -254,6 +254,40 @@ A model of the text tales, trained for a minute:
 """
 
 
+def serving_section() -> str:
+    """What serving costs; nothing where it was not measured."""
+    if not (RESULTS / "serving.json").exists():
+        return ""
+    figures = result("serving")["figures"]
+    start, streams, left = figures["start"], figures["64 streams"], figures["leaving"]
+    crowds = [(name, row) for name, row in figures.items() if name.endswith(" clients")]
+    rows = "\n".join(
+        f"| {name} | {row['answers']:,} | {row['wrong texts']} | {row['5xx']} | {row['broken']} "
+        f"| {row['first word, seconds']:.2f} s | {row['megabytes grown']:.1f} |"
+        for name, row in crowds
+    )
+    return f"""## Serving
+
+`fabula serve`, a model of {figures["parameters"]:,} random weights; clients and server share the machine.
+
+* From the start to the address {start["address, seconds"]:.2f} s, to the first answer
+  {start["first answer, seconds"]:.2f} s; {figures["memory, megabytes"]:.0f} MB in memory then.
+* 64 streams: {streams["served, tokens/s"]:,} tokens/s, {streams["served over engine"]:.2f} of the bare engine's 64,
+  {streams["served over storyteller"]:.2f} of `Storyteller.write_many`.
+* {left["clients"]:,} clients that leave at any moment leave behind {left["left behind"]["running"]:.0f} stories,
+  {left["left behind"]["tasks"]:.0f} tasks, {left["left behind"]["descriptors"]:.0f} open files; all is free
+  {left["all free after, seconds"]:.2f} s after the last.
+* {figures["made-up requests"]["cases"]:,} requests made up from the description by schemathesis.
+
+| streaming clients | answers | wrong texts | 5xx | broken off | first word | MB grown |
+|---|---|---|---|---|---|---|
+{rows}
+
+{conditions("serving")}
+
+"""
+
+
 def lesson_table(*, chinese: bool = False) -> str:
     """The article's accuracies beside ours, and the speed beside TensorFlow's."""
     reached, speed = result("lesson")["figures"], result("lesson_speed")["figures"]
@@ -330,7 +364,7 @@ nanoGPT's settings for a CPU, both written anew.
 The aim for Shakespeare in 180 s was 1.38 nats per character, 1.43 the most that is acceptable; for WikiText-2 in 600 s
 a test perplexity of 130, 150 the most that is acceptable.
 
-{speed_section()}{writing_section()}{vocabulary_section()}## Guessed encodings
+{speed_section()}{writing_section()}{serving_section()}{vocabulary_section()}## Guessed encodings
 
 Pieces of 100, 400 and 4,000 characters of real texts, each in an old encoding; right is the same text as was encoded.
 charset-normalizer runs with its defaults; it knows more encodings than fabula looks for.

@@ -34,6 +34,7 @@ LAYERS = [
         "ensemble",
         "book",
         "table",
+        "serve",
     },
     {"api"},
     {"article"},
@@ -48,7 +49,7 @@ WITHOUT_TORCH = {
     "forecast", "endings", "novelty", "ngram", "mixture", "fineness", "adaptation", "baseline", "engine", "footprint",
     "streams", "evaluation", "corpus", "folder", "recipe", "card", "events", "inheritance", "storyteller", "narration",
     "report", "api", "constraints", "source", "comparison", "ranking", "labels", "ensemble", "book", "rounding",
-    "__init__",
+    "serve", "__init__",
 }  # fmt: skip
 
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}

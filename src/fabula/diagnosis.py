@@ -26,6 +26,7 @@ EXTRAS = {
     "cjk": ("icu4py",),
     "track": ("tensorboard",),
     "vectors": ("gensim",),
+    "serve": ("fastapi", "uvicorn", "prometheus-client"),
 }
 
 

@@ -36,8 +36,8 @@ DRY_LONGEST = 50
 """Units beyond which a repetition costs no more."""
 
 
-def filters(config: SamplingConfig) -> list[Filter]:
-    """The filters some options ask for, in the order in which they work.
+def filters(config: SamplingConfig, biases: Sequence[Filter] = ()) -> list[Filter]:
+    """The filters some options ask for, in the order in which they work; `biases` come before the temperature.
 
     >>> [len(filters(SamplingConfig(temperature=t, top_k=k))) for t, k in ((1.0, 0), (0.8, 0), (0.8, 40))]
     [0, 1, 2]
@@ -49,6 +49,7 @@ def filters(config: SamplingConfig) -> list[Filter]:
         chosen.append(no_repeat(config.no_repeat))
     if config.dry:
         chosen.append(dry(config.dry))
+    chosen += biases
     if config.temperature != 1:
         chosen.append(temperature(config.temperature))
     if config.top_k:

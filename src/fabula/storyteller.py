@@ -131,7 +131,7 @@ class Storyteller:
         Another `story` number tells another story with the same seed. Every word costs the same, the last as the first.
         Errors: UsageError, TextError; UnknownSymbolError for a prompt that the unit `symbols` cannot spell.
         """
-        ids, tales = self._begin(prompt, [story], **options)  # pyrefly: ignore
+        ids, tales = self.begin(prompt, [story], **options)  # pyrefly: ignore
         return (piece for _, piece in self._tell(ids, tales) if piece)
 
     def write(self, prompt: str = "", *, story: int = 0, **options: Unpack[Options]) -> Telling:
@@ -163,9 +163,9 @@ class Storyteller:
     def _collect(self, prompt: str, stories: Sequence[int], **options: Unpack[Options]) -> list[Telling]:
         """Some stories told to their ends."""
         began = time.perf_counter()
-        ids, tales = self._begin(prompt, stories, **options)  # pyrefly: ignore
-        pieces: dict[_Tale, list[str]] = {tale: [] for tale in tales}
-        seconds: dict[_Tale, float] = {}
+        ids, tales = self.begin(prompt, stories, **options)  # pyrefly: ignore
+        pieces: dict[Tale, list[str]] = {tale: [] for tale in tales}
+        seconds: dict[Tale, float] = {}
         for tale, piece in self._tell(ids, tales):
             pieces[tale].append(piece)
             if tale.over:
@@ -179,7 +179,7 @@ class Storyteller:
             told.append(Telling(text, prompt, units, seconds[tale], *copies, nats_per_token=tale.nats / units))
         return told
 
-    def _begin(
+    def begin(
         self,
         prompt: str,
         stories: Sequence[int],
@@ -188,8 +188,16 @@ class Storyteller:
         sampling: SamplingConfig | None = None,
         stop: str | Sequence[str] = (),
         until: str | None = None,
-    ) -> tuple[list[int], list[_Tale]]:
-        """The prompt as ids, and the stories that go on from it."""
+        ending: Callable[[], Ending] | None = None,
+        biases: Sequence[Filter] = (),
+        budget: int | None = None,
+        ids: list[int] | None = None,
+    ) -> tuple[list[int], list[Tale]]:
+        """The prompt as ids, and the stories that go on from it, to be fed by whoever asks: `write` feeds its own.
+
+        `ids` are those of the prompt where it is encoded already, `ending` makes another end than that of `words`,
+        `until` and `stop`; `biases` change the scores before `sampling` does, `budget` is the most units of a story.
+        """
         stops = (stop,) if isinstance(stop, str) else tuple(stop)
         if words is not None and words < 1:
             raise UsageError(f"words must be at least 1, got {words}")
@@ -201,21 +209,22 @@ class Storyteller:
             raise UsageError(
                 f"a prompt must have at most {PROMPT:,} characters, got {len(prompt):,}: give its last part"
             )
-        ids: list[int] = self.tokenizer.encode_prompt(prompt).tolist()
+        ids = self.tokenizer.encode_prompt(prompt).tolist() if ids is None else ids
         how = sampling or self.settings.sampling
         # Where units hold the space before them, the space that ends a prompt is read with the first word to come.
-        dropped = bool(ids) and prompt[-1].isspace() and not self.tokenizer.spelling(ids[-1])[-1:].isspace()
-        seam = dropped and kind_of(prompt.rstrip()[-1]) == LETTER
+        dropped = bool(ids) and prompt[-1:].isspace() and not self.tokenizer.spelling(ids[-1])[-1:].isspace()
+        seam = dropped and kind_of(prompt.rstrip()[-1:] or " ") == LETTER
         tales = [
-            _Tale(
+            Tale(
                 self.tokenizer,
                 ids,
-                filters=filters(how),
+                filters=filters(how, biases),
                 rng=np.random.default_rng((how.seed, story)),
-                ending=Ending(words or (1 if until else WORDS), stops, until=until),
+                ending=ending() if ending else Ending(words or (1 if until else WORDS), stops, until=until),
                 exact=words is not None and until != "story",
                 seam=seam,
                 constraints=self.constraints(how, prompt, words or WORDS),
+                budget=budget,
             )
             for story in stories
         ]
@@ -242,7 +251,7 @@ class Storyteller:
         constraints.begin(prompt)
         return constraints
 
-    def _tell(self, ids: list[int], tales: list[_Tale]) -> Iterator[tuple[_Tale, str]]:
+    def _tell(self, ids: list[int], tales: list[Tale]) -> Iterator[tuple[Tale, str]]:
         """Every unit of every story, side by side, as the text it adds (often none)."""
         window = self.settings.model.window
         opening = tales[0].window(window) if window else [self.tokenizer.end, *ids]
@@ -261,7 +270,7 @@ class Storyteller:
                 scores, state = self._foretell([[t.latest] for t in tales], tuple(memory[rows] for memory in state))
             rows = np.arange(len(tales))
 
-    def _mixed(self, tale: _Tale, scores: Floats) -> Floats:
+    def _mixed(self, tale: Tale, scores: Floats) -> Floats:
         """Log-probabilities (V,) after what a story has told so far."""
         if self.mixture is None:
             return scores
@@ -273,8 +282,11 @@ class Storyteller:
         return self.engine.step(read[:, -1], self.engine.read(read[:, :-1], state))
 
 
-class _Tale:
-    """One story while it is told."""
+class Tale:
+    """One story while it is told: fed with the log-probabilities after `latest` until it is `over`.
+
+    `budget` is the most units it may have; by default so many that only a story without an end meets it.
+    """
 
     def __init__(
         self,
@@ -287,15 +299,20 @@ class _Tale:
         exact: bool,
         seam: bool,
         constraints: Constraints | None,
+        budget: int | None = None,
     ) -> None:
         self.over, self.nats = False, 0.0
+        self.said = ""
+        """What the latest unit says, whether it may be shown yet or not."""
+        self.broken = False
+        """Whether it ended because it had no more units to spend."""
         self._constraints, self._queue = constraints, list[int]()
         self.latest = tokenizer.end
         self._tokenizer, self._filters, self._rng, self._ending = tokenizer, filters, rng, ending
         self._history = list(prompt)
         self._first = 0  # place in the history where the present story begins
         self._exact, self._seam = exact, seam
-        self._budget = PATIENCE * ending.most
+        self._budget = budget or PATIENCE * ending.most
         self._decoder = Decoder(tokenizer)
         for token in prompt[-1:]:  # which ends a character, and sets what follows apart from a story's beginning
             self._decoder.feed(token)
@@ -308,17 +325,19 @@ class _Tale:
             self._constraints.take(self.latest)
             self._ending.may_be_early = not self._constraints.owes_words
         self._budget -= 1
-        done = self._budget <= 0
+        spent, done = self._budget <= 0, self._budget <= 0
         if self.latest == self._tokenizer.end:
+            spent = spent and self._exact and not self._ending.full
             done = done or self._ending.full or not self._exact
-            shown = self._ending.feed(self._decoder.flush() if done else self._decoder.flush() + "\n\n")
+            self.said = self._decoder.flush() if done else self._decoder.flush() + "\n\n"
             self._decoder, self._first = Decoder(self._tokenizer), len(self._history)
         else:
             self._history.append(self.latest)
-            text = self._decoder.feed(self.latest)
+            self.said = self._decoder.feed(self.latest)
             if self._seam:
-                text, self._seam = text.removeprefix(" "), False
-            shown = self._ending.feed(text)
+                self.said, self._seam = self.said.removeprefix(" "), False
+        shown = self._ending.feed(self.said)
+        self.broken = spent and not self._ending.over
         if done and not self._ending.over:
             shown += self._ending.rest(broken=self._budget <= 0)
         self.over = done or self._ending.over

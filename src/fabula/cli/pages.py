@@ -41,6 +41,12 @@ Write a story with a model, you and it in turns, on a screen of its own.
     fabula chat tales-model --table my-story.json
     fabula chat tales-model > story.txt
     echo "The fox said" | fabula chat tales-model --plain""",
+    "serve": """\
+Serve models over HTTP, in the shapes of OpenAI's API.
+
+    fabula serve tales-model
+    fabula serve tales-model fables-model --port 0
+    FABULA_API_KEY=... fabula serve tales-model --host 0.0.0.0""",
     "novelty": """\
 Show what a story has copied, from where, and how that compares with what people copy.
 

@@ -1,0 +1,156 @@
+"""The sockets: who sends too slowly, reads too slowly or never is let go; a clean end; knows no route and no model."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
+
+import h11
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from fabula.serve.limits import Limits
+
+GRACE = 2.0
+"""Seconds beyond the stories' own farewell in which their ends are sent."""
+
+KEEP = 5
+"""Seconds for which an idle connection is kept."""
+
+
+def protocol(limits: Limits) -> type[asyncio.Protocol]:
+    """HTTP over one connection, within limits."""
+
+    class Bounded(H11Protocol):
+        """Uvicorn's own, with clocks on both directions."""
+
+        _arrival: asyncio.TimerHandle | None = None
+        _sending: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: asyncio.Transport) -> None:
+            """A client has come; it has so long to say what it wants."""
+            super().connection_made(transport)
+            if len(self.connections) > limits.connections:
+                transport.abort()
+                return
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, limits.buffer)
+            transport.set_write_buffer_limits(0)  # whoever sends waits until the system has taken all of it
+            self._arrival = self.loop.call_later(limits.receive, transport.abort)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            """It is gone."""
+            super().connection_lost(exc)
+            self._unset_keepalive_if_required()
+            for timer in (self._arrival, self._sending):
+                if timer is not None:
+                    timer.cancel()
+
+        def data_received(self, data: bytes) -> None:
+            """The clock runs from the first byte of a request to its last."""
+            super().data_received(data)
+            arriving = self.conn.their_state in (h11.IDLE, h11.SEND_BODY) and not self.transport.is_closing()
+            if arriving and self._arrival is None:
+                self._arrival = self.loop.call_later(limits.receive, self.transport.abort)
+            elif not arriving and self._arrival is not None:
+                self._arrival.cancel()
+                self._arrival = None
+
+        def pause_writing(self) -> None:
+            """Something lies ready for the client; from now on it has to read, or it is let go."""
+            super().pause_writing()
+            self._look(None, 0)
+
+        def resume_writing(self) -> None:
+            """It has read all there was."""
+            super().resume_writing()
+            if self._sending is not None:
+                self._sending.cancel()
+
+        def _look(self, left: int | None, times: int) -> None:
+            """Whether it has read something since the last look, and is not at it for ever."""
+            now = self.transport.get_write_buffer_size()
+            if left is not None and (now >= left or times * limits.send > limits.seconds):
+                self.transport.abort()
+            else:
+                self._sending = self.loop.call_later(limits.send, self._look, now, times + 1)
+
+    return Bounded
+
+
+class Server(uvicorn.Server):
+    """Uvicorn's own, that ends with what `farewell` does, and with no signal."""
+
+    def __init__(
+        self, app: ASGIApp, limits: Limits, *, begun: Callable[[], None], farewell: Callable[[], None]
+    ) -> None:
+        """`begun` is called when connections are taken, `farewell` when no more are."""
+        config = uvicorn.Config(
+            app, http=protocol(limits), ws="none", lifespan="off", loop="asyncio", log_config=None,
+            log_level="critical", access_log=False, server_header=False, proxy_headers=False,
+            timeout_keep_alive=KEEP, timeout_graceful_shutdown=int(limits.farewell + GRACE), backlog=1024,
+        )  # fmt: skip
+        super().__init__(config)
+        self._begun, self._farewell = begun, farewell
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen."""
+        asyncio.get_running_loop().set_exception_handler(_silent)
+        await super().startup(sockets)
+        self._begun()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop listening, and wait for what is being answered."""
+        self._farewell()
+        await super().shutdown(sockets)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """The first signal asks for an end, a second one insists; neither is raised again afterwards."""
+        before = {number: signal.signal(number, self._asked) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _asked(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        self.force_exit = self.should_exit and number == signal.SIGINT
+        self.should_exit = True
+
+
+def _silent(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What goes wrong on a connection is told to nobody: its words may hold what a client wrote."""
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens there. Errors: OSError."""
+    family, kind, number, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
+        0
+    ]
+    found = socket.socket(family, kind, number)
+    try:
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.bind(address)
+        found.listen(1024)
+    except OSError:
+        found.close()
+        raise
+    return found
+
+
+def more_descriptors(count: int) -> None:
+    """Ask the system for as many open files, where it lets itself be asked."""
+    try:
+        import resource  # noqa: PLC0415 - there is none on Windows
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft < count:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (min(count, hard), hard))
+    except (ImportError, ValueError, OSError):
+        return
