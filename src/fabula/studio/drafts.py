@@ -79,7 +79,7 @@ class Drafts:
             return self._view(seat)
 
     def edit(
-        self, id_: str, *, title: str | None, model: str | None, settings: Mapping[str, Any] | None
+        self, id_: str, *, title: str | None = None, model: str | None = None, settings: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
         """Change what is not the story: its title, who tells it on, and how."""
         with self._at(id_) as seat:

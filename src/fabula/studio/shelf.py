@@ -120,9 +120,10 @@ class Shelf:
             ids = np.empty(0, np.int64)
         if not len(ids):
             raise Refusal(404, f"this model has no such word: it reads {tokenizer.unit}", param="word")
-        found = inside.near(engine.weights["embedding.weight"], ids, NEIGHBOURS)
-        rows = [{"text": name_of(tokenizer, unit), "similarity": round(cosine, 4)} for unit, cosine in found]
-        return {"word": tokenizer.decode(ids.tolist()), "near": rows}
+        found = inside.near(engine.weights["embedding.weight"], ids, NEIGHBOURS + 512)
+        rows = [{"text": tokenizer.decode([unit]), "similarity": round(cosine, 4)} for unit, cosine in found]
+        words = [row for row in rows if any(map(str.isalnum, str(row["text"])))]  # no bytes, and no marks
+        return {"word": tokenizer.decode(ids.tolist()), "near": words[:NEIGHBOURS]}
 
     def _known(self, name: str) -> str:
         if name not in self._house.folders and name not in self.names():
