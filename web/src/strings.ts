@@ -18,7 +18,7 @@ const en = {
   by_word: "a word", by_sentence: "a sentence", by_paragraph: "a paragraph", by_story: "to the end",
   keep: "Take", keep_word: "word", keep_sentence: "sentence", keep_paragraph: "paragraph", keep_all: "all",
   keep_word_label: "Take a word", keep_sentence_label: "Take a sentence", keep_paragraph_label: "Take a paragraph", keep_all_label: "Take all",
-  again: "Something else", undo: "Undo", redo: "Redo", cut: "End here", words_n: "{n} words",
+  again: "Again", undo: "Undo", redo: "Redo", cut: "End here", words_n: "{n} words",
   copied: "copied: {share} %, longest run {longest} words", copied_none: "copied: nothing", copied_unknown: "copied: not known",
   choices: "Other words for this place", choices_none: "Nothing else comes to mind.", versions: "{n} versions",
   version_before: "Version before", version_after: "Next version", bits_here: "{bits} bits of surprise", caret_here: "Write here",
