@@ -36,6 +36,7 @@ LAYERS = [
         "table",
         "serve",
     },
+    {"studio"},
     {"api"},
     {"article"},
     {"cli"},
@@ -49,7 +50,7 @@ WITHOUT_TORCH = {
     "forecast", "endings", "novelty", "ngram", "mixture", "fineness", "adaptation", "baseline", "engine", "footprint",
     "streams", "evaluation", "corpus", "folder", "recipe", "card", "events", "inheritance", "storyteller", "narration",
     "report", "api", "constraints", "source", "comparison", "ranking", "labels", "ensemble", "book", "rounding",
-    "serve", "__init__",
+    "serve", "studio", "table", "__init__",
 }  # fmt: skip
 
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fabula.config import SamplingConfig, Settings, resolve
@@ -91,6 +91,31 @@ def test_a_guarded_walk_never_copies_too_much_and_never_stops(data: st.DataObjec
             told.append(wish)
     for story in stories:
         assert copied(words_of(tokenizer.decode(told)), story).longest <= most
+
+
+class Heard(Banned):
+    """Bans nothing, and remembers all words that came."""
+
+    def __init__(self) -> None:
+        super().__init__([])
+        self.words: list[str] = []
+
+    def take(self, words: Sequence[str]) -> None:
+        self.words += words
+
+
+@given(st.lists(st.text("aB7_ '-.\u2019é老ก\u0301\n", min_size=1, max_size=4), max_size=12))
+@example(["老", "a", " b"])
+@example(["fox", "'", "s", " hen", "  ", "x"])
+@settings(max_examples=300, deadline=None)
+def test_words_are_the_same_however_the_text_falls_into_pieces(pieces: list[str]) -> None:
+    tokenizer, heard = build("bytes", []), Heard()
+    rules = Constraints(tokenizer, [heard], required=None, spans=word_spans)
+    for piece in pieces:  # as units of several characters come
+        words, rules._word = rules._words(piece)
+        heard.take(words)
+    rules.take(tokenizer.end)
+    assert heard.words == words_of("".join(pieces))
 
 
 @pytest.mark.parametrize("unit", UNITS)

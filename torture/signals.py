@@ -116,7 +116,7 @@ def ask(count: int | None, seed: int, work: Path, workers: int) -> Answer:  # no
     """So many signals, and both controls."""
     text, begun = workshop.tell_tales(work / "tales.txt"), time.perf_counter()
     found = torture(text, work / "model", count or FULL, seed=seed)
-    forgetful = torture(text, work / "b" / "model", 4, seed=3, sabotage=workshop.forget_the_carried_state)
+    forgetful = torture(text, work / "b" / "model", 20, seed=3, sabotage=workshop.forget_the_carried_state)
     deaf = torture(text, work / "a" / "model", 1, seed=seed, sabotage=hear_nothing, steps=100_000, within=1.0)
     controls = {
         workshop.forget_the_carried_state.__name__: forgetful.different > 0,

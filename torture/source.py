@@ -39,8 +39,8 @@ METHODS = frozenset({
 LOADS = {"torch.load": "weights are read by safetensors", "np.load": "without allow_pickle=False", "numpy.load": "without allow_pickle=False",
          "torch.save": "weights are written by safetensors", "torch.jit.load": "it runs what it loads", "pickle.load": "a pickle"}  # fmt: skip
 
-MAY = {"fabula/serve/transport.py": {"socket"}}
-"""What a room exists for: `fabula serve` listens."""
+MAY = {"fabula/serve/transport.py": {"socket"}, "fabula/studio/lessons.py": {"subprocess"}}
+"""What a room exists for: `fabula serve` listens, and its studio starts `fabula train`."""
 
 CONTROLS = {
     "pickle": "import pickle as p\np.loads(b'')",

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from fabula.endings import LETTER, kind_of
 from fabula.errors import UsageError
-from fabula.novelty import SHORTEST, Index, Trail, run_hash, word_hashes
+from fabula.novelty import SHORTEST, Index, Trail, run_hash, word_hash
 from fabula.sampling import Scores
 from fabula.tokens import Tokenizer
 
@@ -81,7 +81,7 @@ class CopyGuard(Rule):
         self._grown = max(self._trail.longest, SHORTEST - 1)
 
     def _after(self, words: Sequence[str]) -> tuple[list[int], Trail, bool]:
-        line = [*self._last, *word_hashes(words).tolist()]
+        line = [*self._last, *map(word_hash, words)]
         trail, fine = self._trail, True
         for end in range(SHORTEST, len(line) + 1):
             trail = self._index.go_on(trail, run_hash(line[end - SHORTEST : end]))
@@ -152,6 +152,8 @@ class Constraints:
         self._letters = frozenset(letters.casefold())
         self._bytes, self._word = b"", ""  # of a character, and of a word, that are not complete
         self._closed = False  # a required word is said, and must not grow into another
+        # What was found about the unit that was asked about last: mostly it is the one that comes.
+        self._looked: tuple[int, tuple[str, bytes, list[str], str]] | None = None
 
     @property
     def owes_words(self) -> bool:
@@ -160,12 +162,11 @@ class Constraints:
 
     def allows(self, unit: int) -> bool:
         """Whether a unit may come next; the end of a story always may."""
-        piece, _ = self._piece(unit)
+        piece, _, words, unfinished = self._look(unit)
         if self._letters and not self._letters.isdisjoint(piece.casefold()):
             return False
         if self._closed and any(end > len(self._word) > start for start, end, _ in self._spans(self._word + piece)):
             return False
-        words, unfinished = self._words(piece)
         words = [*words, unfinished.lower()] if unfinished else words
         return all(rule.allows(words) for rule in self._rules) if words else True
 
@@ -193,13 +194,21 @@ class Constraints:
 
     def take(self, unit: int) -> None:
         """It has come."""
-        piece, self._bytes = self._piece(unit)
-        words, self._word = self._words(piece)
+        _, self._bytes, words, self._word = self._look(unit)
+        self._looked = None
         self._closed = self._required is not None and self._required.is_said(self._word.lower())
         if unit == self._tokenizer.end and self._word:
             words, self._word = [*words, self._word.lower()], ""
-        for rule in (*self._rules, *([self._required] if self._required else [])):
-            rule.take(words)
+        if words:
+            for rule in (*self._rules, *([self._required] if self._required else [])):
+                rule.take(words)
+
+    def _look(self, unit: int) -> tuple[str, bytes, list[str], str]:
+        """What a unit would make of the story."""
+        if self._looked is None or self._looked[0] != unit:
+            piece, rest = self._piece(unit)
+            self._looked = unit, (piece, rest, *self._words(piece))
+        return self._looked[1]
 
     def _piece(self, unit: int) -> tuple[str, bytes]:
         """The characters that a unit completes, and the bytes of the one that it begins."""
@@ -210,6 +219,11 @@ class Constraints:
     def _words(self, piece: str) -> tuple[list[str], str]:
         """The words that are complete after a piece of text, and what may yet grow."""
         text = self._word + piece
+        if text.isascii():  # by far the most pieces are letters, or a space and letters, and need no search
+            if piece.isalnum():
+                return [], text
+            if piece[:1] == " " and piece[1:].isalnum():
+                return [self._word.lower()] if self._word else [], piece[1:]
         found = list(self._spans(text))
         if not found or found[-1][1] < len(text):
             return [word for _, _, word in found], ""

@@ -199,11 +199,12 @@ def copied(told: Sequence[str], source: Sequence[str], prompt: int = 0) -> Copie
 
 def word_hashes(words: Sequence[str]) -> Hashes:
     """A number for each word: (n,)."""
-    return np.fromiter(map(_word_hash, words), np.uint64, len(words))
+    return np.fromiter(map(word_hash, words), np.uint64, len(words))
 
 
 @functools.lru_cache(maxsize=1 << 17)
-def _word_hash(word: str) -> int:
+def word_hash(word: str) -> int:
+    """The number of one word."""
     return int.from_bytes(hashlib.blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -55,18 +56,19 @@ def test_stdout_gets_the_address_alone(model: Path) -> None:
 
 def test_it_needs_neither_torch_nor_time_to_say_what_it_cannot_do(model: Path, tmp_path: Path) -> None:
     other = tmp_path / "tales"
-    other.mkdir()
+    shutil.copytree(model, other)
+    (other / "empty").mkdir()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         rows = [
-            ([], "expected a model folder"),
             ([str(model), "--host", "0.0.0.0"], "can be reached by others: give an --api-key"),
             ([str(model), "--host", "example.org", "--api-key", ""], "printable ASCII"),
             ([str(model), "--api-key", "a b"], "printable ASCII"),
             ([str(model), "--port", "70000"], "--port must be between 0 and 65535"),
             ([str(model), "--port", port], f"cannot listen on 127.0.0.1, port {port}"),
             ([str(model), str(other)], "two models are called 'tales'"),
-            ([str(other)], "tales"),
+            ([str(other / "empty")], "holds neither a model nor folders of models"),
+            ([str(other / "none")], "none"),
         ]
         for arguments, why in rows:
             with start(*arguments) as process:

@@ -194,11 +194,14 @@ def test_how_long_a_refusal_takes_says_nothing_of_the_key() -> None:
     from fabula.serve.limits import Limits
     from fabula.serve.metrics import Metrics
     from fabula.serve.refusals import Refusal
-    from fabula.serve.safety import Guard
+    from fabula.serve.safety import Guard, Tickets
 
     async def nothing(*_: Any) -> None: ...
 
-    guard, called = Guard(nothing, limits=Limits(), key=KEY, local=False, metrics=Metrics({})), list[Any]()
+    guard, called = (
+        Guard(nothing, limits=Limits(), key=KEY, local=False, metrics=Metrics({}), tickets=Tickets()),
+        list[Any](),
+    )
     sys.setprofile(lambda frame, event, function: called.append(function) if event == "c_call" else None)
     try:
         with pytest.raises(Refusal):

@@ -8,7 +8,7 @@ import pytest
 
 from fabula.serve.limits import Limits
 from fabula.serve.metrics import Metrics
-from fabula.serve.safety import Guard
+from fabula.serve.safety import Guard, Tickets
 
 SCOPE = {"type": "http", "method": "GET", "path": "/x", "headers": [(b"host", b"localhost:1")]}
 
@@ -23,7 +23,7 @@ def ask(app: Any) -> list[dict[str, Any]]:
     async def send(message: Any) -> None:
         sent.append(message)
 
-    guard = Guard(app, limits=Limits(), key=None, local=True, metrics=Metrics({}))
+    guard = Guard(app, limits=Limits(), key=None, local=True, metrics=Metrics({}), tickets=Tickets())
     asyncio.run(guard(dict(SCOPE), receive, send))
     return sent
 

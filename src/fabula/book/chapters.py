@@ -84,13 +84,24 @@ def write_book(
         if tell:
             tell(number + 1, count, chapters[-1])
         before = _end_of(teller.tokenizer, text)
+    return _bound(chapters, title=title, model=model, seed=sampling.seed)
+
+
+def bind(teller: Storyteller, text: str, *, title: str, model: str, seed: int) -> Book:
+    """A story that is written already as a book of one chapter; without a title it is called as it begins."""
+    book = _bound([_chapter(teller, text.strip(), text, "")], title=title, model=model, seed=seed)
+    return book if title else replace(book, title=book.chapters[0].title)
+
+
+def _bound(chapters: Sequence[Chapter], *, title: str, model: str, seed: int) -> Book:
+    """Chapters with their titles, and the language they are in."""
     named = tuple(
         replace(chapter, title=name)
         for chapter, name in zip(chapters, titles([chapter.text for chapter in chapters]), strict=True)
     )
     sample = "\n".join(chapter.text for chapter in named)[:100_000]
     language = guess_language(sample, script_shares(sample))
-    return Book(title, "und" if language == "unknown" else language, model, sampling.seed, named)
+    return Book(title, "und" if language == "unknown" else language, model, seed, named)
 
 
 def _chapter(teller: Storyteller, text: str, told: str, before: str) -> Chapter:

@@ -42,9 +42,10 @@ Write a story with a model, you and it in turns, on a screen of its own.
     fabula chat tales-model > story.txt
     echo "The fox said" | fabula chat tales-model --plain""",
     "serve": """\
-Serve models over HTTP, in the shapes of OpenAI's API.
+Write with models in a browser, let them learn there, and serve them over HTTP as OpenAI does.
 
     fabula serve tales-model
+    fabula serve
     fabula serve tales-model fables-model --port 0
     FABULA_API_KEY=... fabula serve tales-model --host 0.0.0.0""",
     "novelty": """\

@@ -58,6 +58,11 @@ class Engine:
         self._open(single=self._parted)
 
     @property
+    def weights(self) -> Weights:
+        """The arrays it was made of."""
+        return self._weights
+
+    @property
     def _parted(self) -> bool:
         """Whether a single moment has a graph of its own: a loop around it would take longer than many a layer."""
         return self._int8 or KINDS[self._config.cell].loops

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import reprlib
+import threading
 import time
 from collections.abc import Callable, Coroutine, Mapping
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
@@ -16,6 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
+from fabula.errors import FabulaError
 from fabula.serve import page
 from fabula.serve.answers import ChatAnswer, CompletionAnswer
 from fabula.serve.bodies import ChatBody, CompletionBody
@@ -25,16 +29,16 @@ from fabula.serve.orders import Order, prepare
 from fabula.serve.parsing import StrictRequest
 from fabula.serve.refusals import Refusal
 from fabula.serve.responses import Stream, Whole
-from fabula.serve.safety import Guard
+from fabula.serve.safety import Guard, Tickets
 from fabula.serve.scheduler import Scheduler
-from fabula.storyteller import Storyteller
+from fabula.storyteller import Storyteller, load
 from fabula.version import __version__
 
 LONG = 1 << 14
 """Bytes of a body that is made ready beside the event loop, for it may take a while."""
 
 
-class _Route(APIRoute):
+class StrictRoute(APIRoute):
     """A route whose body is strict JSON."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -52,39 +56,79 @@ class House:
 
     def __init__(
         self, tellers: Mapping[str, Storyteller], *, limits: Limits | None = None, key: str | None = None,
-        local: bool = True,
+        local: bool = True, folders: Mapping[str, Path] = MappingProxyType({}),
+        load: Callable[[Path], Storyteller] = load,
     ) -> None:  # fmt: skip
-        """`local` servers are reached from this machine alone, others need a `key`."""
+        """`folders` are where the models lie: one that is not among the `tellers` is read when it is first asked for.
+
+        `local` servers are reached from this machine alone, others need a `key`.
+        """
         self.limits, self.created = limits or Limits(), int(time.time())
         self.schedulers = {name: Scheduler(teller, self.limits) for name, teller in tellers.items()}
-        self.tellers, self.metrics = tellers, Metrics(self.schedulers)
+        self.tellers, self.metrics = dict(tellers), Metrics(self.schedulers)
+        self.folders, self.tickets = dict(folders), Tickets()
+        self._load, self._lock, self._started = load, threading.Lock(), False
+        self._application = _application(self)
         self.app: ASGIApp = Guard(
-            _application(self), limits=self.limits, key=key, local=local, metrics=self.metrics
+            self._application, limits=self.limits, key=key, local=local, metrics=self.metrics, tickets=self.tickets
         )  # fmt: skip
+
+    def open(self, rooms: APIRouter) -> None:
+        """More routes, which are none of OpenAI's."""
+        self._application.include_router(rooms)
 
     def start(self) -> None:
         """Let the engines begin."""
+        self._started = True
         for scheduler in self.schedulers.values():
             scheduler.start()
 
     def end(self) -> None:
         """Take no more stories, and let those that are being written come to an end."""
+        self._started = False
         for scheduler in self.schedulers.values():
             scheduler.end(self.limits.farewell)
 
+    @property
+    def names(self) -> list[str]:
+        """All models, read already or not."""
+        return list(dict.fromkeys([*self.tellers, *self.folders]))
+
+    def teller(self, name: str) -> Storyteller:
+        """A model that writes, read now where nobody asked for it before. Errors: FolderError."""
+        if name in self.tellers:
+            return self.tellers[name]
+        with self._lock:
+            if name not in self.tellers:
+                teller = self._load(self.folders[name])
+                scheduler = Scheduler(teller, self.limits)
+                if self._started:
+                    scheduler.start()
+                self.schedulers[name] = scheduler
+                self.tellers[name] = teller
+        return self.tellers[name]
+
+    def forget(self, name: str) -> None:
+        """A model that lies no more where it lay, or is another one now: those who are being served keep it."""
+        self.folders.pop(name, None)
+        if (scheduler := self.schedulers.pop(name, None)) is not None:
+            scheduler.end(self.limits.farewell)
+        self.tellers.pop(name, None)
+
     def named(self, name: str | None) -> str:
         """A model's own name; errors: Refusal for one that is not served."""
-        if name is None and len(self.tellers) == 1:
-            return next(iter(self.tellers))
-        if name not in self.tellers:
-            known = ", ".join(self.tellers)
-            raise Refusal(
-                404, f"there is no such model: this server has {known}", param="model", code="model_not_found"
-            )
+        names = self.names
+        if name is None and len(names) == 1:
+            return names[0]
+        if name not in names:
+            known = f"this server has {', '.join(names)}" if names else "this server has none yet"
+            raise Refusal(404, f"there is no such model: {known}", param="model", code="model_not_found")
         return name
 
     async def order(self, name: str, body: CompletionBody | ChatBody, length: int) -> Order:
         """What a body asks of a model; one that takes long to read holds up nobody else."""
+        if name not in self.tellers:
+            await asyncio.to_thread(self.teller, name)
         if length < LONG and not body.max_copy:
             return prepare(self.tellers[name], body, self.limits)
         return await asyncio.to_thread(prepare, self.tellers[name], body, self.limits)
@@ -96,7 +140,7 @@ class House:
 
 def _application(house: House) -> FastAPI:
     app = FastAPI(title="fabula", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
-    routes = APIRouter(route_class=_Route)
+    routes = APIRouter(route_class=StrictRoute)
     json_only: dict[str, Any] = {"application/json": {}}
     refused: dict[int | str, dict[str, Any]] = {
         code: {"description": about, "content": json_only} for code, about in _REFUSED.items()
@@ -117,7 +161,7 @@ def _application(house: House) -> FastAPI:
     @routes.get("/v1/models", responses=refused)
     async def models() -> Any:  # noqa: ANN401
         """The models there are."""
-        return _json({"object": "list", "data": [house.model(name) for name in house.tellers]})
+        return _json({"object": "list", "data": [house.model(name) for name in house.names]})
 
     @routes.get("/v1/models/{model}", responses=refused)
     async def model(model: str) -> Any:  # noqa: ANN401
@@ -127,7 +171,7 @@ def _application(house: House) -> FastAPI:
     @routes.get("/health", responses={503: {"description": "An engine is stuck or dead."}})
     async def health() -> Any:  # noqa: ANN401
         """Whether stories can be written."""
-        troubles = {name: one.trouble for name, one in house.schedulers.items() if one.trouble}
+        troubles = {name: one.trouble for name, one in list(house.schedulers.items()) if one.trouble}
         return _json({"status": "failing" if troubles else "ok", "engines": troubles}, 503 if troubles else 200)
 
     @routes.get("/metrics", response_class=Response)
@@ -150,6 +194,7 @@ def _application(house: House) -> FastAPI:
     app.include_router(routes)
     app.add_exception_handler(HTTPException, _refuse)
     app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(FabulaError, _unable)
     return app
 
 
@@ -189,6 +234,11 @@ async def _refuse(request: Request, error: Exception) -> Response:  # noqa: ARG0
     said = {404: "there is nothing here: see /docs", 405: "this path is not asked like that: see /docs"}
     status = error.status_code
     return Refusal(status, said.get(status, "the request cannot be read"), headers=error.headers).response()
+
+
+async def _unable(request: Request, error: Exception) -> Response:  # noqa: ARG001
+    """What cannot be done with what was sent: one line, which is meant for people."""
+    return Refusal(400, str(error)).response()
 
 
 async def _invalid(request: Request, error: Exception) -> Response:  # noqa: ARG001

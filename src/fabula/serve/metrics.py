@@ -80,6 +80,6 @@ class _Engines(Collector):
         for kind, figures in ((GaugeMetricFamily, gauges), (CounterMetricFamily, counters)):
             for name, (about, value) in figures.items():
                 family = kind(name, about, labels=["model"])
-                for model, scheduler in self._schedulers.items():
+                for model, scheduler in list(self._schedulers.items()):
                     family.add_metric([model], float(value(scheduler)))
                 yield family

@@ -10,15 +10,17 @@ import hashlib
 import hmac
 import ipaddress
 import logging
+import secrets
+import time
 from collections.abc import Iterable
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fabula.serve.limits import Limits
 from fabula.serve.metrics import Metrics
 from fabula.serve.parsing import Held
-from fabula.serve.refusals import Refusal, failed
+from fabula.serve.refusals import Refusal, busy, failed
 
 HEADERS = [
     (b"content-security-policy", b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
@@ -33,8 +35,17 @@ HEADERS = [
 ]  # fmt: skip
 """Said with every answer."""
 
-OPEN = frozenset({"/health"})
-"""What needs no key."""
+OPEN = frozenset({"/health", "/"})
+"""What needs no key: the page itself asks for it ..."""
+
+ASSETS = "/assets/"
+"""... and so what it is made of."""
+
+LASTS = 60.0
+"""Seconds for which a ticket is good."""
+
+TICKETS = 1000
+"""Most tickets that are good at one time."""
 
 _LOG = logging.getLogger("fabula.serve")
 
@@ -53,14 +64,39 @@ def is_local(host: str) -> bool:
         return False
 
 
+class Tickets:
+    """Leave to read one path once without the key: for what a browser opens by itself, a report or a download."""
+
+    def __init__(self) -> None:
+        self._good: dict[str, tuple[str, float]] = {}
+
+    def give(self, path: str) -> str:
+        """A ticket for a path."""
+        now = time.monotonic()
+        self._good = {ticket: one for ticket, one in self._good.items() if one[1] > now}
+        if len(self._good) >= TICKETS:
+            raise busy()
+        ticket = secrets.token_urlsafe(24)
+        self._good[ticket] = path, now + LASTS
+        return ticket
+
+    def take(self, scope: Scope) -> bool:
+        """Whether a request has a ticket for where it goes; it has none afterwards."""
+        given = parse_qs(scope["query_string"].decode("ascii", "replace")).get("ticket", [""])[-1]
+        path, until = self._good.pop(given, ("", 0.0))
+        return scope["method"] == "GET" and path == scope["path"] and time.monotonic() < until
+
+
 class Guard:
     """Stands before the application: refuses, counts, adds headers, and lets no fault of ours out as it is."""
 
-    def __init__(self, app: ASGIApp, *, limits: Limits, key: str | None, local: bool, metrics: Metrics) -> None:
+    def __init__(
+        self, app: ASGIApp, *, limits: Limits, key: str | None, local: bool, metrics: Metrics, tickets: Tickets
+    ) -> None:  # fmt: skip
         """`local` servers go by the names of this machine alone."""
         self._app, self._limits, self._local, self._metrics = app, limits, local, metrics
         self._key = None if key is None else _digest(key.encode())
-        self._held = Held()
+        self._held, self._tickets = Held(), tickets
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -72,7 +108,9 @@ class Guard:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message = {**message, "headers": [*message.get("headers", []), *HEADERS]}
+                own: list[tuple[bytes, bytes]] = list(message.get("headers", []))
+                said = {name for name, _ in own}  # a page with a policy of its own keeps it
+                message = {**message, "headers": own + [pair for pair in HEADERS if pair[0] not in said]}
             await send(message)
 
         scope.update({"fabula.limits": self._limits, "fabula.bodies": self._held})
@@ -101,8 +139,10 @@ class Guard:
                 400, "a request has either a length or chunks, not both", code="invalid_request", headers=close
             )
         self._check_names(scope, headers)
-        if self._key is not None and scope["path"] not in OPEN:
-            self._check_key(headers)
+        path = scope["path"]
+        if self._key is None or path in OPEN or path.startswith(ASSETS) or self._tickets.take(scope):
+            return
+        self._check_key(headers)
 
     def _check_names(self, scope: Scope, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """The names that server and page go by."""

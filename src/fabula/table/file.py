@@ -30,8 +30,8 @@ LARGEST = 1 << 28
 _KEYS = {"format", "fabula", "model", "asked", "words", "here", "tip", "bookmarks"}
 
 
-def save(table: Table, path: Path, *, name: str, network: str) -> None:
-    """Replace the file of a table whose model has that name and fingerprint; errors: TableError."""
+def dump(table: Table, *, name: str, network: str) -> str:
+    """A table as JSON, whose model has that name and fingerprint."""
     words = [[word.parent - 1, word.text, word.units, int(word.own), word.nats, word.asked] for word in table.words[1:]]
     said = {
         "format": FORMAT,
@@ -43,9 +43,14 @@ def save(table: Table, path: Path, *, name: str, network: str) -> None:
         "tip": table.tip - 1,
         "bookmarks": {name: word - 1 for name, word in table.bookmarks.items()},
     }
+    return json.dumps(said, separators=(",", ":"), allow_nan=False)
+
+
+def save(table: Table, path: Path, *, name: str, network: str) -> None:
+    """Replace the file of a table whose model has that name and fingerprint; errors: TableError."""
     try:
         # Through a link to the file itself, which stays where it is.
-        publish(path.resolve(), json.dumps(said, separators=(",", ":"), allow_nan=False).encode())
+        publish(path.resolve(), dump(table, name=name, network=network).encode())
     except OSError as error:
         raise TableError(f"cannot save {str(path)!r}: {error.strerror}: name another file with --table") from None
 
@@ -66,28 +71,43 @@ def load(path: Path, tokenizer: Tokenizer, network: str, *, adopt: bool = False)
     With `adopt` it may be of another: then its words are spelled anew. Errors: TableError.
     """
     try:
-        said = json.loads(_contents(path), parse_constant=_refuse)
+        table, model = parse(_contents(path), tokenizer, network, adopt=adopt)
+    except OSError as error:
+        raise TableError(f"cannot read {str(path)!r}: {error.strerror}: name another file with --table") from None
+    except UnknownSymbolError as error:
+        raise TableError(f"the words of {str(path)!r} cannot be spelled by this model: {error}") from None
+    except ValueError as error:
+        raise TableError(
+            f"expected a story of fabula chat, but {str(path)!r} is damaged ({error}): name another with --table"
+        ) from None
+    if table is None:
+        raise TableError(
+            f"{str(path)!r} was told with another model, {model[:80]!r}: --adopt goes on with its words and this "
+            "model, --table names another file"
+        )
+    return table
+
+
+def parse(data: bytes | str, tokenizer: Tokenizer, network: str, *, adopt: bool = False) -> tuple[Table | None, str]:
+    """The table of a JSON text and the name of its model; None for the table of another model without `adopt`.
+
+    Errors: ValueError, in one short line, for what is no table; UnknownSymbolError for words that cannot be spelled.
+    """
+    try:
+        said = json.loads(data, parse_constant=_refuse)
         _expect(isinstance(said, dict) and set(said) == _KEYS, "it is no table, or one of another version")
         _expect(said["format"] == FORMAT, f"format {FORMAT} expected, got {reprlib.repr(said['format'])}")
         model = said["model"]
         known = isinstance(model, dict) and set(model) == {"name", "network"}
         _expect(known and all(isinstance(value, str) for value in model.values()), "its model has no name")
         same = model["network"] == network
-        if same or adopt:
-            return _table(said, tokenizer, spelled=same)
-    except OSError as error:
-        raise TableError(f"cannot read {str(path)!r}: {error.strerror}: name another file with --table") from None
-    except UnknownSymbolError as error:
-        raise TableError(f"the words of {str(path)!r} cannot be spelled by this model: {error}") from None
-    except (ValueError, RecursionError) as error:
-        reason = str(error).splitlines()[0][:80] if isinstance(error, ValueError) else "it is nested too deeply"
-        raise TableError(
-            f"expected a story of fabula chat, but {str(path)!r} is damaged ({reason}): name another with --table"
-        ) from None
-    raise TableError(
-        f"{str(path)!r} was told with another model, {model['name'][:80]!r}: --adopt goes on with its words and this "
-        "model, --table names another file"
-    )
+        return _table(said, tokenizer, spelled=same) if same or adopt else None, model["name"]
+    except UnknownSymbolError:
+        raise
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    except ValueError as error:
+        raise ValueError(str(error).splitlines()[0][:80]) from None
 
 
 def _table(said: dict[str, Any], tokenizer: Tokenizer, *, spelled: bool) -> Table:

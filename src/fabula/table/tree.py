@@ -192,6 +192,11 @@ class Table:
         """Forth again."""
         return self._swap(self._undone, self._done)
 
+    @property
+    def undoable(self) -> tuple[bool, bool]:
+        """Whether there is a step to take back, and one to take again."""
+        return bool(self._done), bool(self._undone)
+
     def _swap(self, source: deque[tuple[int, int]], target: deque[tuple[int, int]]) -> bool:
         if not source:
             return False

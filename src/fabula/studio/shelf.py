@@ -1,0 +1,168 @@
+"""The models that the studio can write with, and what their folders tell of them; knows no HTTP."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fabula import folder
+from fabula.config import resolve
+from fabula.engine import Engine
+from fabula.errors import FabulaError
+from fabula.report import page
+from fabula.report.history import from_folder
+from fabula.rounding import choose as choose_precision
+from fabula.serve.app import House
+from fabula.serve.refusals import Refusal
+from fabula.serve.rows import name as name_of
+from fabula.storyteller import Storyteller
+from fabula.studio import inside
+from fabula.studio.views import settings_of
+
+READ = 200
+"""Units of a text that the network is watched at."""
+
+LETTERS = 4000
+"""Characters of a text that are looked at at all."""
+
+NEIGHBOURS = 12
+"""Units told as the nearest to another."""
+
+
+class Shelf:
+    """The models of a house by their names; `home` is the folder of those that were learned here."""
+
+    def __init__(self, house: House, home: Path) -> None:
+        self._house, self._home, self._lock = house, home, threading.Lock()
+        self._networks: dict[str, tuple[int, str]] = {}
+
+    def names(self) -> list[str]:
+        """All models that are there, those learned meanwhile by somebody else among them."""
+        if self._home.is_dir():
+            for path in sorted(self._home.iterdir()):
+                if path.name not in self._house.folders and is_model(path):
+                    self._house.folders[path.name] = path
+        return list(self._house.folders)
+
+    def teller(self, name: str) -> Storyteller:
+        """A model that writes, read when it is first needed. Errors: Refusal, FolderError."""
+        return self._house.teller(self._known(name))
+
+    def network(self, name: str) -> str:
+        """A model's fingerprint: another when it was learned anew."""
+        path = self._house.folders[self._known(name)]
+        try:
+            stamp = (path / folder.MANIFEST).stat().st_mtime_ns
+        except OSError:
+            raise Refusal(404, f"the folder of {name!r} is gone", param="model", code="model_not_found") from None
+        with self._lock:
+            if self._networks.get(name, (0, ""))[0] != stamp:
+                self._networks[name] = stamp, folder.fingerprint(path)
+            return self._networks[name][1]
+
+    def listed(self) -> list[dict[str, Any]]:
+        """What stands on the shelf."""
+        return [about for name in self.names() if (about := self._about(name)) is not None]
+
+    def card(self, name: str) -> str:
+        """The model's README.md."""
+        return folder.read_text(self._house.folders[self._known(name)], "README.md") or ""
+
+    def report(self, name: str) -> str:
+        """The report of its training, drawn anew: never a page that lies in the folder. Errors: FolderError."""
+        return page.render(from_folder(self._house.folders[self._known(name)]).to_json())
+
+    def inside(self, name: str, text: str, layer: int, kind: str | None) -> dict[str, Any]:
+        """What the units of a layer do while the network reads a text. Errors: Refusal."""
+        teller = self.teller(name)
+        config, tokenizer, kinds = teller.settings.model, teller.tokenizer, inside.KINDS[teller.settings.model.cell]
+        kind = kind or kinds[0]
+        if kind not in kinds:
+            raise Refusal(400, f"of must be one of {', '.join(kinds)}", param="of")
+        if not 0 <= layer < (config.layers or 0):
+            raise Refusal(400, f"layer must be between 0 and {(config.layers or 1) - 1}", param="layer")
+        ids = tokenizer.encode_prompt(text[:LETTERS])[:READ].astype(np.int64)
+        if not len(ids):
+            raise Refusal(400, "there is no word in it", param="text")
+        engine = teller.engine
+        assert isinstance(engine, Engine)
+        told = np.concatenate([[tokenizer.end], ids[:-1]])[None]
+        nats, _, _ = engine.score(told, ids[None], engine.initial_state(1))
+        *_, seen = (one for one, _ in zip(inside.look(config, engine.weights, ids), range(layer + 1), strict=False))
+        values = seen[kind]  # (T, H)
+        low, high = float(values.min()), float(values.max())
+        grey = np.rint((values - low) * (255 / max(high - low, 1e-9))).astype(np.uint8)
+        whole = len(tokenizer.encode_prompt(text[: LETTERS + 1])) > len(ids)
+        return {
+            "layers": config.layers, "hidden": config.hidden, "kinds": kinds, "of": kind, "layer": layer,
+            "units": [
+                {"text": name_of(tokenizer, unit), "bits": round(float(one) / np.log(2), 2)}
+                for unit, one in zip(ids.tolist(), nats[0], strict=True)
+            ],
+            "low": round(low, 4), "high": round(high, 4), "values": base64.b64encode(grey.tobytes()).decode(),
+            "order": inside.order(values).tolist(), "cut": whole,
+        }  # fmt: skip
+
+    def near(self, name: str, word: str) -> dict[str, Any]:
+        """The units that the network takes for the neighbours of one. Errors: Refusal where it is none."""
+        teller = self.teller(name)
+        tokenizer, engine = teller.tokenizer, teller.engine
+        assert isinstance(engine, Engine)
+        try:
+            ids = tokenizer.encode_prompt(word[:LETTERS]).astype(np.int64)
+        except FabulaError:
+            ids = np.empty(0, np.int64)
+        if not len(ids):
+            raise Refusal(404, f"this model has no such word: it reads {tokenizer.unit}", param="word")
+        found = inside.near(engine.weights["embedding.weight"], ids, NEIGHBOURS + 512)
+        rows = [{"text": tokenizer.decode([unit]), "similarity": round(cosine, 4)} for unit, cosine in found]
+        words = [row for row in rows if any(map(str.isalnum, str(row["text"])))]  # no bytes, and no marks
+        return {"word": tokenizer.decode(ids.tolist()), "near": words[:NEIGHBOURS]}
+
+    def _known(self, name: str) -> str:
+        if name not in self._house.folders and name not in self.names():
+            raise Refusal(404, "there is no such model on the shelf", param="model", code="model_not_found")
+        return name
+
+    def _about(self, name: str) -> dict[str, Any] | None:
+        """One model without its weights; None where the folder tells of none."""
+        path = self._house.folders[name]
+        try:
+            said = json.loads(folder.read_text(path, "config.json") or "{}")
+            about, settings = said["about"], resolve({"model": said["model"], "sampling": said["sampling"]})
+        except (ValueError, KeyError, TypeError, RecursionError, FabulaError):
+            return None
+        loaded = self._house.tellers.get(name)
+        model = settings.model
+        return {
+            "name": name, "unit": about.get("unit"), "parameters": about.get("parameters"),
+            "vocabulary": loaded.tokenizer.size if loaded else _vocabulary(path),
+            "cell": model.cell, "layers": model.layers, "hidden": model.hidden,
+            "words": _of(about.get("learned_from"), "words"),
+            "bits_per_byte": _of(about.get("held_out"), "bits_per_byte"),
+            "baseline_bits_per_byte": about.get("baseline_bits_per_byte"),
+            "precision": loaded.precision if loaded else choose_precision("auto", about),
+            "novelty": (path / folder.INDEX).is_file(), "learned_here": path.parent == self._home,
+            "sampling": settings_of(settings.sampling),
+        }  # fmt: skip
+
+
+def is_model(path: Path) -> bool:
+    """Whether a folder holds a model."""
+    return not path.name.startswith(".") and (path / folder.MANIFEST).is_file()
+
+
+def _of(part: object, name: str) -> Any:  # noqa: ANN401 - whatever the folder says
+    return part.get(name) if isinstance(part, Mapping) else None
+
+
+def _vocabulary(path: Path) -> int | None:
+    """Units of a model, as its report tells; None where nobody knows."""
+    said = page.carried(folder.read_text(path, "report.html") or "").get("vocabulary")
+    return said if isinstance(said, int) else None

@@ -1,0 +1,117 @@
+"""What the studio remembers, in one SQLite file: drafts and lessons; knows no model and no HTTP."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from fabula.errors import FolderError
+
+NAME = "studio.sqlite"
+
+MIGRATIONS = (
+    """
+    CREATE TABLE drafts (
+        id TEXT PRIMARY KEY, title TEXT NOT NULL, model TEXT NOT NULL, story TEXT NOT NULL, settings TEXT NOT NULL,
+        words INTEGER NOT NULL, bookmarks INTEGER NOT NULL, changed REAL NOT NULL, revision INTEGER NOT NULL
+    );
+    CREATE TABLE lessons (
+        name TEXT PRIMARY KEY, asked TEXT NOT NULL, process INTEGER, code INTEGER, begun REAL NOT NULL,
+        stopping INTEGER NOT NULL DEFAULT 0
+    );
+    """,
+)
+"""Each makes a file of one version one of the next; a file says how many it has had."""
+
+PATIENCE = 5.0
+"""Seconds to wait for another program that writes to the file."""
+
+
+class Store:
+    """One file in a folder, made with the folder when something is first written. Errors: FolderError."""
+
+    def __init__(self, home: Path) -> None:
+        self.path, self._lock = home / NAME, threading.RLock()
+        self._database: sqlite3.Connection | None = None
+
+    def rows(self, question: str, *given: object) -> list[dict[str, Any]]:
+        """The rows that answer a question; none where nothing was ever written."""
+        if self._database is None and not self.path.exists():
+            return []
+        with self._opened() as database:
+            return [dict(row) for row in database.execute(question, given)]
+
+    def put(self, table: str, row: Mapping[str, object]) -> None:
+        """Add a row."""
+        names, marks = ", ".join(row), ", ".join("?" * len(row))
+        self._change(f"INSERT INTO {table} ({names}) VALUES ({marks})", *row.values())  # noqa: S608 - names of ours
+
+    def change(self, table: str, row: Mapping[str, object], **where: object) -> bool:
+        """Change the rows that have these values; whether there were any."""
+        named, wanted = ", ".join(f"{name} = ?" for name in row), " AND ".join(f"{name} = ?" for name in where)
+        return self._change(f"UPDATE {table} SET {named} WHERE {wanted}", *row.values(), *where.values()) > 0  # noqa: S608
+
+    def remove(self, table: str, **where: object) -> bool:
+        """Remove the rows that have these values; whether there were any."""
+        wanted = " AND ".join(f"{name} = ?" for name in where)
+        return self._change(f"DELETE FROM {table} WHERE {wanted}", *where.values()) > 0  # noqa: S608
+
+    def close(self) -> None:
+        """Let the file go."""
+        with self._lock:
+            if self._database is not None:
+                self._database.close()
+                self._database = None
+
+    def _change(self, sentence: str, *given: object) -> int:
+        with self._opened() as database:
+            return database.execute(sentence, given).rowcount
+
+    @contextmanager
+    def _opened(self) -> Iterator[sqlite3.Connection]:
+        """The file, for one thread at a time; what is done in it is kept, or nothing of it."""
+        try:
+            with self._lock:
+                if self._database is None:
+                    self._database = self._open()
+                with self._database as database:
+                    yield database
+        except (sqlite3.Error, OSError) as error:
+            raise FolderError(f"cannot use {str(self.path)!r}: {error}: choose another folder with --home") from None
+
+    def _open(self) -> sqlite3.Connection:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        database = sqlite3.connect(self.path, timeout=PATIENCE, check_same_thread=False)
+        database.row_factory = sqlite3.Row
+        try:
+            database.execute("PRAGMA journal_mode = WAL")  # a kill loses nothing that was said to be saved
+            database.execute("PRAGMA synchronous = FULL")
+            database.execute("PRAGMA trusted_schema = OFF")
+            self._migrate(database)
+        except BaseException:
+            database.close()
+            raise
+        return database
+
+    def _migrate(self, database: sqlite3.Connection) -> None:
+        with database:
+            database.execute("BEGIN IMMEDIATE")  # two servers that start at once
+            had = database.execute("PRAGMA user_version").fetchone()[0]
+            if had > len(MIGRATIONS):
+                raise FolderError(
+                    f"{str(self.path)!r} was made by a newer fabula: install that, or give another --home"
+                )
+            for migration in MIGRATIONS[had:]:
+                for sentence in filter(str.strip, migration.split(";")):
+                    database.execute(sentence)
+            database.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+
+
+def now() -> float:
+    """Seconds since 1970."""
+    return time.time()
