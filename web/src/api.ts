@@ -25,7 +25,7 @@ export interface Model {
   words: number | null;
   bits_per_byte: number | null;
   baseline_bits_per_byte: number | null;
-  seconds: number | null;
+  seconds?: number | null;
   precision: string;
   novelty: boolean;
   learned_here: boolean;
@@ -54,6 +54,11 @@ export interface Bookmark {
   place: number | null;
 }
 
+export interface Copied {
+  share: number;
+  longest: number;
+}
+
 export interface View {
   id: string;
   title: string;
@@ -63,7 +68,7 @@ export interface View {
   gap: number;
   offered: [number, number] | null;
   ended: boolean;
-  copied: { share: number; longest: number } | null;
+  copied: Copied | null;
   undo: boolean;
   redo: boolean;
   bookmarks: Bookmark[];
@@ -292,15 +297,17 @@ export async function inside(model: string, question: { text: string; layer: num
 export const near = async (model: string, word: string): Promise<Neighbour[]> =>
   (await json<{ near: Neighbour[] }>("GET", `/models/${part(model)}/near?word=${part(word)}`)).near;
 
-/** The address of a report or a download, good for one visit without the key. */
+/** The address of a report or a download, good for one visit without the key; a ticket is for a path as it reads. */
 async function ticket(path: string): Promise<string> {
-  return (await json<{ path: string }>("POST", "/tickets", { path: ROOT + path })).path;
+  return encodeURI((await json<{ path: string }>("POST", "/tickets", { path: ROOT + path })).path);
 }
 
-export const reportAddress = (model: string): Promise<string> => ticket(`/models/${part(model)}/report`);
+export const reportAddress = (model: string): Promise<string> => ticket(`/models/${model}/report`);
 
-export const exportAddress = (draft: string, as: "txt" | "html" | "epub"): Promise<string> =>
-  ticket(`/drafts/${part(draft)}/export?as=${as}`);
+export type Format = "txt" | "html" | "epub";
+
+export const exportAddress = async (draft: string, as: Format): Promise<string> =>
+  `${await ticket(`/drafts/${draft}/export`)}&as=${as}`;
 
 export const drafts = async (): Promise<Draft[]> => (await json<{ drafts: Draft[] }>("GET", "/drafts")).drafts;
 
@@ -325,21 +332,28 @@ export const choices = async (id: string, place: number): Promise<Choice[]> =>
 export const tree = async (id: string): Promise<TreeNode[]> =>
   (await json<{ nodes: TreeNode[] }>("GET", `/drafts/${part(id)}/tree`)).nodes;
 
-type Told = { word: RawWord; place: number } | { view: RawView } | { error: { message: string } };
+export type News = { word: Word; place: number } | { copied: (Copied & { places: number[] }) | null };
 
-/** Let the model tell; every word goes to `heard` as it comes. The whole view at the end, or null when it broke off. */
+type Told =
+  | { word: RawWord; place: number }
+  | { copied: (Copied & { places: number[] }) | null }
+  | { view: RawView }
+  | { error: { message: string } };
+
+/** Let the model tell; what it says goes to `heard` as it comes. The whole view at the end, or null when it broke off. */
 export async function tell(
   id: string,
   wish: { stretch: Stretch; again?: true },
-  heard: (word: Word, place: number) => void,
+  heard: (news: News) => void,
   signal: AbortSignal,
 ): Promise<View | null> {
   const response = await ask("POST", `/drafts/${part(id)}/tell`, wish, signal);
   for await (const data of events(response)) {
     const told = JSON.parse(data) as Told;
-    if ("word" in told) heard(word(told.word), told.place);
+    if ("word" in told) heard({ word: word(told.word), place: told.place });
+    else if ("copied" in told) heard(told);
     else if ("view" in told) return view(told.view);
-    else throw new Refusal(told.error.message, 500);
+    else if ("error" in told) throw new Refusal(told.error.message, 500);
   }
   return null;
 }

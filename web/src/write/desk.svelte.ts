@@ -1,7 +1,7 @@
 // The draft on the desk: what the server last said of it, and the acts that change it, one after the other.
 import { tick } from "svelte";
 import * as api from "../api";
-import type { Act, Kept, Model, Settings, Stretch, View, Word } from "../api";
+import type { Act, Format, Kept, Model, News, Settings, Stretch, View } from "../api";
 import { page, recall, remember, say } from "../page.svelte";
 import { blocks, kept, sentenceEnd, type Block } from "./blocks";
 
@@ -173,7 +173,7 @@ export class Desk {
     this.#teller?.abort();
   }
 
-  async exportAs(as: "txt" | "html" | "epub"): Promise<string | undefined> {
+  async exportAs(as: Format): Promise<string | undefined> {
     await this.put();
     return this.begun ? page.attempt(() => api.exportAddress(this.view.id, as)) : undefined;
   }
@@ -217,7 +217,7 @@ export class Desk {
 
   async #put(): Promise<boolean> {
     const text = this.typed;
-    if (!text.trim() && !text.includes("\n")) return false;
+    if (!text.trim()) return false;
     await this.#do({ act: "put", text });
     if (this.typed === text) this.write("");
     return true;
@@ -225,7 +225,7 @@ export class Desk {
 
   async #tell(again: boolean): Promise<void> {
     const teller = new AbortController();
-    const heard: [Word, number][] = [];
+    const heard: News[] = [];
     let frame = 0;
     const draw = (): void => {
       frame = 0;
@@ -237,8 +237,8 @@ export class Desk {
     let view: View | null = null;
     try {
       const wish = again ? { stretch: this.stretch, again: true as const } : { stretch: this.stretch };
-      view = await api.tell(this.view.id, wish, (word, place) => {
-        heard.push([word, place]);
+      view = await api.tell(this.view.id, wish, (news) => {
+        heard.push(news);
         frame ||= requestAnimationFrame(draw);
       }, teller.signal);
     } catch (problem) {
@@ -252,11 +252,20 @@ export class Desk {
     }
   }
 
-  #hear(heard: [Word, number][]): void {
-    const first = heard[0];
-    if (!first) return;
-    const words = [...this.view.words.slice(0, first[1]), ...heard.map(([word]) => word)];
-    this.#show({ ...this.view, words, offered: [this.view.gap, words.length] });
+  #hear(heard: News[]): void {
+    let { copied } = this.view;
+    let words = [...this.view.words];
+    for (const news of heard) {
+      if ("word" in news) {
+        words.length = Math.min(news.place, words.length);
+        words.push(news.word);
+      } else {
+        const places = new Set(news.copied?.places);
+        copied = news.copied;
+        words = words.map((word, place) => (word.copied === places.has(place) ? word : { ...word, copied: !word.copied }));
+      }
+    }
+    this.#show({ ...this.view, words, copied, offered: [this.view.gap, words.length] });
     if (sentenceEnd(words.at(-1)?.text ?? "")) page.spoken = this.#offeredText();
   }
 
