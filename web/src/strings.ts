@@ -1,7 +1,7 @@
 // Every word the page says of its own, in both languages.
 
 const en = {
-  skip: "Skip to the page", views: "Views", write: "Write", learn: "Watch it learn", inside: "Inside the network", shelf: "Shelf",
+  skip: "Skip to the page", views: "Views", write: "Write", learn: "Learn", inside: "Inside", shelf: "Shelf",
   switch: "中文", switch_label: "切换到中文", theme_label: "Colours: {theme}", theme_auto: "as the system", theme_light: "light", theme_dark: "dark",
   dismiss: "Dismiss", close: "Close", cancel: "Cancel", yes: "Yes", no: "No", wait: "One moment …", delete: "Delete", rename: "Rename",
   problem_gone: "The server does not answer. Is fabula serve still running?", problem_status: "The server refused (status {status}).",
@@ -45,7 +45,7 @@ const en = {
   help_marks: "A small mark above a word: it has other versions. An underline: so it stands in what the model learned. Click a word to see what else it might have said.",
 
   cannot_learn_title: "Learning needs one more part", cannot_learn: "Writing works without it. To let models learn here, install it and start fabula serve again:",
-  lessons: "Lessons", lesson_new: "New lesson", learn_title: "Teach a model your stories",
+  lessons: "Lessons", lesson_new: "New lesson", learn_title: "Watch it learn",
   learn_text: "Bring some text of your own, choose how long it may learn, and watch its sentences come.",
   texts_title: "The texts", texts_bring: "Bring texts", pick: "Choose files", drop: "or drop them here", paste: "Paste a text instead", paste_text: "Text", paste_name: "Name",
   pasted_name: "my story", paste_keep: "Keep this text", text_remove: "Remove {name}", too_big: "{name} is larger than 64 MiB.",
@@ -64,7 +64,7 @@ const en = {
   kind_cell: "memory (cell)", kind_input: "input gate", kind_forget: "forget gate", kind_output: "output gate", kind_candidate: "candidate", kind_hidden: "hidden state", kind_reset: "reset gate", kind_update: "update gate", kind_new: "new state",
   inside_shape: "{units} units of text from left to right, {hidden} hidden units from top to bottom; such as behave alike lie side by side. The bars above are surprise.",
   inside_cut: "Only the first part of a long text is shown.", inside_map: "{kind} of every hidden unit; arrow keys walk through it", inside_read: "{value} in unit {unit} at “{word}”",
-  strongest: "The ten most active units ({kind}) at place {place}:", unit_number: "hidden unit", value: "value",
+  strongest: "{kind}: the ten most active units at place {place},", unit_number: "hidden unit", value: "value",
   near_title: "Nearest words", near_text: "Words that the network uses alike lie close together.", word: "Word", near_look: "Find", near_of: "Words near {word}",
 
   models: "Models", drafts: "Drafts", drafts_none: "No drafts yet.", look_inside: "Look inside", card: "Its card",
@@ -79,7 +79,7 @@ export type Key = keyof typeof en;
 export type Language = "en" | "zh";
 
 const zh: Record<Key, string> = {
-  skip: "跳到正文", views: "页面", write: "写作", learn: "看它学习", inside: "网络内部", shelf: "书架",
+  skip: "跳到正文", views: "页面", write: "写作", learn: "学习", inside: "内部", shelf: "书架",
   switch: "English", switch_label: "Switch to English", theme_label: "配色：{theme}", theme_auto: "跟随系统", theme_light: "浅色", theme_dark: "深色",
   dismiss: "知道了", close: "关闭", cancel: "取消", yes: "是", no: "否", wait: "请稍等……", delete: "删除", rename: "改名",
   problem_gone: "服务器没有回应。fabula serve 还在运行吗？", problem_status: "服务器拒绝了请求（状态 {status}）。",
@@ -95,7 +95,7 @@ const zh: Record<Key, string> = {
   ended: "完。", tools: "故事工具", go_on: "续写", stop: "停止", stretch: "写多少",
   by_word: "一个词", by_sentence: "一句", by_paragraph: "一段", by_story: "直到结尾",
   keep: "接受", keep_word: "一词", keep_sentence: "一句", keep_paragraph: "一段", keep_all: "全部",
-  keep_word_label: "接受一个词", keep_sentence_label: "接受一句", keep_paragraph_label: "接受一段", keep_all_label: "全部接受",
+  keep_word_label: "接受一词", keep_sentence_label: "接受一句", keep_paragraph_label: "接受一段", keep_all_label: "接受全部",
   again: "换个说法", undo: "撤销", redo: "重做", cut: "到此为止", words_n: "{n} 个词",
   copied: "照搬：{share}%，最长连续 {longest} 个词", copied_none: "照搬：无", copied_unknown: "照搬：不详",
   choices: "这里还可以用的词", choices_none: "想不出别的词了。", versions: "{n} 个版本",
@@ -123,7 +123,7 @@ const zh: Record<Key, string> = {
   help_marks: "词上方的小点：它有别的版本。下划线：学过的文本里正是这样写的。点一个词，看它还可能怎么说。",
 
   cannot_learn_title: "学习还差一个部件", cannot_learn: "写作不需要它。要让模型在这里学习，请安装它，再重新启动 fabula serve：",
-  lessons: "课程", lesson_new: "新课程", learn_title: "让模型学你的故事",
+  lessons: "课程", lesson_new: "新课程", learn_title: "看它学习",
   learn_text: "带来一些你自己的文字，选好学习时间，看它的句子慢慢成形。",
   texts_title: "文本", texts_bring: "带来文本", pick: "选择文件", drop: "或拖到这里", paste: "直接粘贴文字", paste_text: "文字", paste_name: "名字",
   pasted_name: "我的故事", paste_keep: "留下这段文字", text_remove: "去掉 {name}", too_big: "{name} 超过了 64 MiB。",
@@ -142,7 +142,7 @@ const zh: Record<Key, string> = {
   kind_cell: "记忆（细胞）", kind_input: "输入门", kind_forget: "遗忘门", kind_output: "输出门", kind_candidate: "候选值", kind_hidden: "隐藏状态", kind_reset: "重置门", kind_update: "更新门", kind_new: "新状态",
   inside_shape: "从左到右是 {units} 个文本单元，从上到下是 {hidden} 个隐藏单元，行为相近的排在一起。上方的条是意外程度。",
   inside_cut: "文字太长，只显示了前面一部分。", inside_map: "每个隐藏单元的{kind}；用方向键查看", inside_read: "“{word}”处，第 {unit} 个单元：{value}",
-  strongest: "第 {place} 处最活跃的十个单元（{kind}）：", unit_number: "隐藏单元", value: "值",
+  strongest: "{kind}：最活跃的十个单元，第 {place} 处", unit_number: "隐藏单元", value: "值",
   near_title: "相近的词", near_text: "网络用法相似的词，彼此靠近。", word: "词", near_look: "查找", near_of: "与{word}相近的词",
 
   models: "模型", drafts: "草稿", drafts_none: "还没有草稿。", look_inside: "看看内部", card: "模型说明",

@@ -61,7 +61,8 @@ export function parts(text: string): Part[] {
     } else if (line().trimStart().startsWith("|")) {
       const rows = taken((one) => one.trimStart().startsWith("|"));
       const ruled = /^[\s|:-]+$/.test(rows[1] ?? "");
-      made.push({ kind: "table", head: ruled ? cells(rows[0] ?? "") : [], rows: rows.slice(ruled ? 2 : 0).map(cells) });
+      const named = ruled && /[^\s|]/.test(rows[0] ?? "");
+      made.push({ kind: "table", head: named ? cells(rows[0] ?? "") : [], rows: rows.slice(ruled ? 2 : 0).map(cells) });
     } else if (ITEM.test(line())) {
       const ordered = ITEM.exec(line())?.[1] !== undefined;
       const items: string[] = [];

@@ -282,12 +282,15 @@ export class Desk {
     this.view = { ...view, words, gap };
     this.blocks = blocks(words, this.blocks);
     this.changes += 1;
-    if (writing) void tick().then(() => this.focus());
+    if (writing) this.focus();
   }
 
+  /** To the field, wherever the caret has brought it. */
   focus(): void {
-    const field = document.getElementById(FIELD);
-    if (field && document.activeElement !== field) field.focus();
+    void tick().then(() => {
+      const field = document.getElementById(FIELD);
+      if (document.activeElement !== field) field?.focus();
+    });
   }
 
   /** What the status line says of copying. */
