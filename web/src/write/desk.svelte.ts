@@ -29,7 +29,7 @@ export class Desk {
   /** Counts whatever may have changed the tree. */
   changes = $state(0);
   #line: Promise<unknown> = Promise.resolve();
-  #busy = 0;
+  #busy = $state(0);
   #teller: AbortController | null = null;
   #moving: number | null = null;
   #moved = 0;
