@@ -17,7 +17,6 @@ HOSTILE = "<img src=x onerror=alert(1)> {{title}} \u202efdp.exe\u202c \x07bell &
 VIEWS = ("write", "learn", "inside", "shelf")
 
 
-
 class Studio:
     """A browser's page, and the server behind it."""
 
@@ -274,9 +273,7 @@ def test_a_word_is_asked_what_else_it_might_be(writing: Studio) -> None:
     writing.find("#choices .choice").first.wait_for()
     assert writing.page.evaluate("document.activeElement.className").startswith("choice")
     assert "%" in writing.find("#choices .choice").first.inner_text()
-    other = next(
-        n for n, text in enumerate(writing.find("#choices .choice .text").all_inner_texts()) if text != "fox"
-    )
+    other = next(n for n, text in enumerate(writing.find("#choices .choice .text").all_inner_texts()) if text != "fox")
     chosen = writing.find("#choices .choice .text").nth(other).inner_text()
     writing.keys(*["ArrowDown"] * other, "Enter")
     writing.until("document.querySelectorAll('.word.offered').length > 0")
@@ -624,7 +621,8 @@ def test_models_on_the_shelf(opened: Callable[..., Studio], page: Callable[..., 
     server = page()
     studio = opened("write", server=server)
     studio.find("#typed").wait_for()
-    card = "# Tales\n\nA **small** one, <b onclick=alert(1)>`fast`</b>.\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n- one\n- two\n"
+    card = "# Tales\n\nA **small** one, <b onclick=alert(1)>`fast`</b>.\n\n| a | b |\n|---|---|\n| 1 | 2 |\n"
+    card += "\n- one\n- two\n"
     studio.page.route("**/card", lambda route: route.fulfill(json={"text": card}))
     studio.go("shelf")
     studio.until("document.querySelectorAll('.card').length === 3")
@@ -636,7 +634,7 @@ def test_models_on_the_shelf(opened: Callable[..., Studio], page: Callable[..., 
     assert shown.locator("b").count() == 0
     assert shown.locator("li").all_inner_texts() == ["one", "two"]
     assert shown.locator("td").all_inner_texts() == ["1", "2"]
-    studio.find(".card", ).filter(has_text="chars").get_by_role("link", name="Write with it").click()
+    studio.find(".card").filter(has_text="chars").get_by_role("link", name="Write with it").click()
     studio.until("document.querySelector('#model')?.value === 'chars'")
     studio.go("shelf")
     studio.find(".card").filter(has_text="bytes").get_by_role("link", name="Look inside").click()
