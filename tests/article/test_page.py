@@ -332,13 +332,13 @@ def test_the_language_changes_on_the_spot_and_keeps_the_place(lesson: dict[str, 
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_it_fits_a_phone(lesson: dict[str, Any], opened: Opened, language: str) -> None:
     page = opened(render(lesson, language), 390)
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.wait_for_function("document.documentElement.scrollWidth <= 390")  # a new size comes to a page in its time
 
 
 def test_hostile_words_do_nothing(hostile: dict[str, Any], opened: Opened) -> None:
     page = opened(render(hostile, "zh"), 390)
     assert page.locator("img").count() == 0
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.wait_for_function("document.documentElement.scrollWidth <= 390")  # a new size comes to a page in its time
     assert HOSTILE[0] in page.locator("#stories").inner_text()
 
 
@@ -358,4 +358,4 @@ def test_long_windows_and_small_networks_are_drawn(lesson: dict[str, Any], opene
     page = opened(render(lesson, "en"), 390)
     assert page.locator("#cell-picture svg > g > rect").count() >= 8
     assert "beyond the right edge" in page.locator("#curves").inner_text()
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.wait_for_function("document.documentElement.scrollWidth <= 390")  # a new size comes to a page in its time

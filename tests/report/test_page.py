@@ -295,7 +295,7 @@ def test_every_ending_gives_a_sensible_page(
     page = shown(report, width=390)
     said = page.locator("body").inner_text()
     assert not re.search(r"NaN|undefined|null|Infinity|\[object", said)
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.wait_for_function("document.documentElement.scrollWidth <= 390")  # a new size comes to a page in its time
     sections = page.locator("section").evaluate_all("all => all.map(one => one.id)")
     assert ("curves" in sections) is (left != "nothing")
     assert not re.search("NaN|Infinity", page.locator("main").evaluate("main => main.innerHTML"))
@@ -318,7 +318,7 @@ def test_a_text_learned_by_heart(report: dict[str, Any], shown: Opened) -> None:
 def test_hostile_words_do_nothing_and_fit_a_phone(report: dict[str, Any], shown: Opened, language: str) -> None:
     page = shown(hostile(report, HOSTILE), language, width=390)
     assert page.locator("img").count() == 0
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.wait_for_function("document.documentElement.scrollWidth <= 390")  # a new size comes to a page in its time
     assert HOSTILE[0] in page.locator("h1").inner_text()
     page.locator("summary").click()
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.wait_for_function("document.documentElement.scrollWidth <= 390")  # a new size comes to a page in its time
