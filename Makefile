@@ -1,5 +1,5 @@
 # The verbs of this project. A fresh machine needs only python3 (3.11 or later) with venv, and make.
-.PHONY: story test check fix bench bench-short torture torture-short locked wheel audit clean
+.PHONY: story test check fix bench bench-short torture torture-short locked wheel audit page page-check clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -70,6 +70,26 @@ wheel: $(READY)
 audit: $(READY)
 	$(BIN)/pip install --quiet pip-audit
 	$(BIN)/python -m supply.audit
+
+# The studio page, built from web/ into the package; only who changes it needs node.
+NPM := $(shell command -v npm 2>/dev/null)
+BUILT := src/fabula/studio/page
+
+page:
+ifdef NPM
+	cd web && npm ci --no-fund --no-audit && npm run check && npm run build
+else
+	@echo "no npm here: the page in $(BUILT) stays as it is"
+endif
+
+# That what is built and committed is what the sources build.
+page-check:
+ifdef NPM
+	cd web && npm ci --no-fund --no-audit && npm run check && npm run build -- --outDir ../build/page
+	diff -r $(BUILT) build/page && rm -r build/page
+else
+	@echo "no npm here: the page in $(BUILT) is not compared with its sources"
+endif
 
 clean:
 	rm -rf $(VENV) story dist build .pytest_cache .ruff_cache .hypothesis
