@@ -46,9 +46,8 @@ def clicked(port: int, clicks: int) -> dict[str, Any]:
     """From the address to a page that can be used, and from a click to a word."""
     from playwright.sync_api import sync_playwright
 
-    program = next(
-        (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
-    )
+    known = map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))
+    program = next((found for found in known if found), None)
     if program is None:
         sys.exit("a Chromium is needed to look at the page: none is installed")
     opened, found = [], []
