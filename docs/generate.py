@@ -294,14 +294,15 @@ def studio_section() -> str:
         return ""
     figures = result("studio")["figures"]
     scripts, styles = figures["js, bytes gzip"] / 1000, figures["css, bytes gzip"] / 1000
+    first, slowest = (1000 * figures[f"{name}, seconds"] for name in ("click to first word", "slowest of all clicks"))
     return f"""## The studio
 
-The page in a Chromium before `fabula serve` on the same machine, with a model of {figures["parameters"]:,} random weights.
+The page in a Chromium before `fabula serve` on the same machine; {figures["parameters"]:,} random weights.
 
-* {scripts:.0f} kB of script and {styles:.0f} kB of style, compressed; ready to write {figures["page ready, seconds"]:.2f} s
-  after the address.
-* From a click on "Go on" to the first word on the screen {1000 * figures["click to first word, seconds"]:.0f} ms; of
-  {figures["clicks"]} clicks the slowest {1000 * figures["slowest of all clicks, seconds"]:.0f} ms.
+* {scripts:.0f} kB of script and {styles:.0f} kB of style, compressed.
+* Ready to write {figures["page ready, seconds"]:.2f} s after the address.
+* From a click on "Go on" to the first word on the screen {first:.0f} ms; the slowest of {figures["clicks"]} clicks
+  {slowest:.0f} ms.
 
 {conditions("studio")}
 
