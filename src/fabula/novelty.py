@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Self
@@ -29,6 +30,9 @@ NONE = 2**32 - 1
 
 _FACTORS = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93], np.uint64)
 """Odd numbers, one for each word of a run: the order of the words counts."""
+_AT_ONCE = 1 << 20
+"""Runs whose numbers are made at once: 32 MB."""
+
 _INTEGERS, _MASK = _FACTORS.tolist(), (1 << 64) - 1
 
 Hashes = NDArray[np.uint64]
@@ -88,16 +92,21 @@ class Index:
     @classmethod
     def of(cls, stories: Iterable[Sequence[str]]) -> Self:
         """The index of stories as words; no run goes from one story into the next."""
-        parts, starts, begun = [np.zeros(0, np.uint64)], [np.zeros(0, np.int64)], 0
+        words, sizes = array("Q"), array("q")
         for story in stories:
-            runs = run_hashes(word_hashes(story))
-            parts.append(runs)
-            starts.append(np.arange(begun, begun + len(runs)))
-            begun += len(story)
-        hashes, places = np.concatenate(parts), np.concatenate(starts)
+            words.extend(map(word_hash, story))
+            sizes.append(len(story))
+        told, ends = np.frombuffer(words, np.uint64), np.cumsum(np.frombuffer(sizes, np.int64))
+        inside = np.ones(max(0, len(told) - SHORTEST + 1), np.bool_)  # of each run, whether it lies in one story
+        for last in range(1, SHORTEST):
+            cut = ends - last
+            inside[cut[(cut >= 0) & (cut < len(inside))]] = False
+        places = np.flatnonzero(inside)
+        spans = range(0, len(inside), _AT_ONCE)
+        hashes = np.concatenate([np.zeros(0, np.uint64), *(_runs(told, inside, start) for start in spans)])
         after = np.arange(1, len(hashes) + 1)
-        ends = np.cumsum([len(part) for part in parts])
-        after[ends[ends > 0] - 1] = -1  # the last run of a story
+        after[:-1][np.diff(places) > 1] = -1  # the last run of a story
+        after[-1:] = -1
         order, follows = _sorted(hashes, after)
         return cls(hashes[order], follows, places[order])
 
@@ -217,6 +226,12 @@ def run_hash(words: Sequence[int]) -> np.uint64:
     """
     mixed = sum(word * factor for word, factor in zip(words, _INTEGERS, strict=True)) & _MASK
     return np.uint64((mixed ^ mixed >> 29) * _INTEGERS[0] & _MASK)
+
+
+def _runs(words: Hashes, inside: NDArray[np.bool_], start: int) -> Hashes:
+    """The numbers of some runs, beginning with that of a place, without those that no story has."""
+    found = run_hashes(words[start : start + _AT_ONCE + SHORTEST - 1])
+    return found[inside[start : start + _AT_ONCE]]
 
 
 def run_hashes(words: Hashes) -> Hashes:

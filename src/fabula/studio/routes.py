@@ -365,7 +365,9 @@ def _asset(name: str) -> Response:
     if kind is None or not re.fullmatch(r"(assets/)?[A-Za-z0-9_-][A-Za-z0-9._-]*", name):
         raise Refusal(404, "there is nothing here: see /docs")
     try:
-        return Response((PAGE / name).read_bytes(), media_type=kind)
+        # The name of an asset says what is in it: a browser need not ask again.
+        kept = {"cache-control": "public, max-age=31536000, immutable"} if name.startswith("assets/") else {}
+        return Response((PAGE / name).read_bytes(), media_type=kind, headers=kept)
     except OSError:
         raise Refusal(404, "there is nothing here: see /docs") from None
 

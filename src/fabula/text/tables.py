@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from fabula.errors import TextError
@@ -56,8 +57,19 @@ def _read_table(data: bytes, name: str, config: TextConfig, delimiters: str) -> 
     cells = list(_cells(decoded.text, name, max(delimiters, key=heading.count)))
     if cells and config.field is None and not _is_header(cells[0]):
         cells.insert(0, [f"column {i}" for i in range(1, 1 + len(cells[0]))])
-    rows = [dict(zip(cells[0], row, strict=False)) for row in cells[1:]]
+    rows = _Rows(cells)
     return Contents.of(decoded, "rows", *_parts(rows, name, config.field))
+
+
+class _Rows:
+    """Rows by the names of their columns, made anew each time they are gone through, to spare memory."""
+
+    def __init__(self, cells: list[list[str]]) -> None:
+        self._cells = cells
+
+    def __iter__(self) -> Iterator[Row]:
+        """One after another, the names left out."""
+        return (dict(zip(self._cells[0], row, strict=False)) for row in itertools.islice(self._cells, 1, None))
 
 
 def _cells(text: str, name: str, delimiter: str) -> Iterator[list[str]]:
@@ -77,7 +89,7 @@ def _is_header(row: Sequence[str]) -> bool:
     return all(len(cell.split()) < 4 and len(cell) < 40 for cell in row)
 
 
-def _parts(rows: Sequence[Row], name: str, field: str | None) -> list[Part]:
+def _parts(rows: Iterable[Row], name: str, field: str | None) -> list[Part]:
     """The text and title of each row. Errors: TextError when there is no such field or no text at all."""
     lengths: dict[str, int] = {}
     for row in rows:

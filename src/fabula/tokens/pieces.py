@@ -5,6 +5,7 @@ The pieces of a text, joined, are the text: the pattern matches every character 
 
 from __future__ import annotations
 
+import itertools
 import re
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
@@ -68,6 +69,10 @@ def chunks(text: str) -> Iterator[str]:
     yield text[start:]
 
 
+def _joined(parts: Sequence[Ids]) -> Ids:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
 class PieceTokenizer(Tokenizer):
     """A unit whose pieces are encoded by a model of the tokenizers library, on all cores."""
 
@@ -83,14 +88,16 @@ class PieceTokenizer(Tokenizer):
         """Ids of many texts, on all cores."""
         for text in texts:
             utf8(text)
-        parts = [list(chunks(text)) for text in texts]
-        flat = [part for chunked in parts for part in chunked]
-        ids: list[Ids] = []
-        for start in range(0, len(flat), _BATCH):
-            batch = self._model.encode_batch_fast(flat[start : start + _BATCH], add_special_tokens=False)
-            ids += [np.array(encoding.ids, np.int32) for encoding in batch]
-        done = iter(ids)
-        return [np.concatenate([next(done) for _ in chunked]) for chunked in parts]
+        parts = ((number, part) for number, text in enumerate(texts) for part in chunks(text))
+        found, begun = list[Ids](), list[Ids]()  # of whole texts, and of the parts of the one that is being read
+        while batch := list(itertools.islice(parts, _BATCH)):
+            encodings = self._model.encode_batch_fast([part for _, part in batch], add_special_tokens=False)
+            for (number, _), encoding in zip(batch, encodings, strict=True):
+                if number > len(found):
+                    found.append(_joined(begun))
+                    begun = list[Ids]()
+                begun.append(np.array(encoding.ids, np.int32))
+        return [*found, _joined(begun)] if begun else found
 
     def encode_prompt(self, text: str) -> Ids:
         """Ids of a prompt without the spaces that end it, its first word spelled in the way that is known."""
