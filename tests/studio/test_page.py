@@ -257,6 +257,18 @@ def test_what_is_composed_is_not_sent(writing: Studio) -> None:
     assert writing.words() == ["狐"]
 
 
+def test_a_new_line_and_a_new_paragraph(writing: Studio) -> None:
+    writing.type("The fox")
+    writing.keys("Shift+Enter")
+    writing.type("saw a hen")
+    writing.keys("Shift+Enter", "Shift+Enter")
+    writing.type("and ran")
+    writing.keys("Control+Enter")
+    writing.until("document.querySelectorAll('.word').length === 7")
+    assert writing.find(".block").all_inner_texts() == ["The fox", "saw a hen", "and ran"]
+    assert writing.find(".block.line").all_inner_texts() == ["saw a hen"]
+
+
 def test_the_caret_goes_by_keys_and_clicks(writing: Studio) -> None:
     writing.type("The fox saw a hen")
     writing.keys("Control+Enter")

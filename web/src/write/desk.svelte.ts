@@ -219,10 +219,12 @@ export class Desk {
   }
 
   async #put(): Promise<boolean> {
-    const text = this.typed;
+    const { typed } = this;
+    // A browser keeps a line feed at the end for the caret to stand behind.
+    const text = typed.replace(/\n$/, "");
     if (!text.trim()) return false;
     await this.#do({ act: "put", text });
-    if (this.typed === text) this.write("");
+    if (this.typed === typed) this.write("");
     return true;
   }
 
