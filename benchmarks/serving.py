@@ -71,9 +71,9 @@ def make(home: Path) -> tuple[Path, int]:
 
 
 @contextmanager
-def serving(model: Path) -> Iterator[tuple[int, subprocess.Popen[str]]]:
+def serving(model: Path, *options: str) -> Iterator[tuple[int, subprocess.Popen[str]]]:
     """A server, and the port where it listens."""
-    command = fabula("serve", str(model), "--port", "0", "-q")
+    command = fabula("serve", str(model), "--port", "0", "-q", *options)
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         yield int(process.stdout.readline().rpartition(":")[2]), process

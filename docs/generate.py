@@ -288,6 +288,27 @@ def serving_section() -> str:
 """
 
 
+def studio_section() -> str:
+    """What the page costs; nothing where it was not measured."""
+    if not (RESULTS / "studio.json").exists():
+        return ""
+    figures = result("studio")["figures"]
+    scripts, styles = figures["js, bytes gzip"] / 1000, figures["css, bytes gzip"] / 1000
+    first, slowest = (1000 * figures[f"{name}, seconds"] for name in ("click to first word", "slowest of all clicks"))
+    return f"""## The studio
+
+The page in a Chromium before `fabula serve` on the same machine; {figures["parameters"]:,} random weights.
+
+* {scripts:.0f} kB of script and {styles:.0f} kB of style, compressed.
+* Ready to write {figures["page ready, seconds"]:.2f} s after the address.
+* From a click on "Go on" to the first word on the screen {first:.0f} ms; the slowest of {figures["clicks"]} clicks
+  {slowest:.0f} ms.
+
+{conditions("studio")}
+
+"""
+
+
 def lesson_table(*, chinese: bool = False) -> str:
     """The article's accuracies beside ours, and the speed beside TensorFlow's."""
     reached, speed = result("lesson")["figures"], result("lesson_speed")["figures"]
@@ -364,7 +385,7 @@ nanoGPT's settings for a CPU, both written anew.
 The aim for Shakespeare in 180 s was 1.38 nats per character, 1.43 the most that is acceptable; for WikiText-2 in 600 s
 a test perplexity of 130, 150 the most that is acceptable.
 
-{speed_section()}{writing_section()}{serving_section()}{vocabulary_section()}## Guessed encodings
+{speed_section()}{writing_section()}{serving_section()}{studio_section()}{vocabulary_section()}## Guessed encodings
 
 Pieces of 100, 400 and 4,000 characters of real texts, each in an old encoding; right is the same text as was encoded.
 charset-normalizer runs with its defaults; it knows more encodings than fabula looks for.

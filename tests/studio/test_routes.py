@@ -121,6 +121,11 @@ def test_the_inside_of_a_network_is_told_in_bounds(draft: tuple[Page, str]) -> N
     assert len(seen["order"]) == seen["hidden"] == 12
     assert [unit["text"] for unit in seen["units"]][:2] == ["The", " fox"]
     assert not seen["cut"]
+    for unit in seen["units"]:
+        chances = [chance for _, chance in unit["next"]]
+        assert len(chances) == 5
+        assert chances == sorted(chances, reverse=True)
+        assert sum(chances) <= 1.001
     assert page.ask("POST", "models/chars/inside", text="the cat " * 4000)["cut"]
     for wrong in ({"text": ""}, {"text": "a", "layer": 2}, {"text": "a", "of": "soul"}):
         assert page.refused("POST", "models/words/inside", **wrong)[0] == 400

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 
 from fabula import folder
 from fabula.config import resolve
-from fabula.engine import Engine
+from fabula.engine import Engine, Integers
 from fabula.errors import FabulaError
 from fabula.report import page
 from fabula.report.history import from_folder
@@ -21,7 +22,7 @@ from fabula.rounding import choose as choose_precision
 from fabula.serve.app import House
 from fabula.serve.refusals import Refusal
 from fabula.serve.rows import name as name_of
-from fabula.storyteller import Storyteller
+from fabula.storyteller import UNHEARD, Storyteller
 from fabula.studio import inside
 from fabula.studio.views import settings_of
 
@@ -30,6 +31,9 @@ READ = 200
 
 LETTERS = 4000
 """Characters of a text that are looked at at all."""
+
+EXPECTED = 5
+"""Units told as what the network expects next."""
 
 NEIGHBOURS = 12
 """Units told as the nearest to another."""
@@ -92,8 +96,7 @@ class Shelf:
             raise Refusal(400, "there is no word in it", param="text")
         engine = teller.engine
         assert isinstance(engine, Engine)
-        told = np.concatenate([[tokenizer.end], ids[:-1]])[None]
-        nats, _, _ = engine.score(told, ids[None], engine.initial_state(1))
+        nats, expected = _foretold(teller, ids)
         *_, seen = (one for one, _ in zip(inside.look(config, engine.weights, ids), range(layer + 1), strict=False))
         values = seen[kind]  # (T, H)
         low, high = float(values.min()), float(values.max())
@@ -102,8 +105,8 @@ class Shelf:
         return {
             "layers": config.layers, "hidden": config.hidden, "kinds": kinds, "of": kind, "layer": layer,
             "units": [
-                {"text": name_of(tokenizer, unit), "bits": round(float(one) / np.log(2), 2)}
-                for unit, one in zip(ids.tolist(), nats[0], strict=True)
+                {"text": name_of(tokenizer, unit), "bits": round(cost / math.log(2), 2), "next": after}
+                for unit, cost, after in zip(ids.tolist(), nats, expected, strict=True)
             ],
             "low": round(low, 4), "high": round(high, 4), "values": base64.b64encode(grey.tobytes()).decode(),
             "order": inside.order(values).tolist(), "cut": whole,
@@ -151,6 +154,23 @@ class Shelf:
             "novelty": (path / folder.INDEX).is_file(), "learned_here": path.parent == self._home,
             "sampling": settings_of(settings.sampling),
         }  # fmt: skip
+
+
+def _foretold(teller: Storyteller, ids: Integers) -> tuple[list[float], list[list[list[Any]]]]:
+    """Nats of each of some units (T,), and which units the network expects after each, with their chances."""
+    engine, window, end = teller.engine, teller.settings.model.window, teller.tokenizer.end
+    state, nats, expected = engine.initial_state(1), list[float](), list[list[list[Any]]]()
+    scores, state = engine.step(np.array([end]), state)
+    for place, unit in enumerate(ids.tolist()):
+        nats.append(min(-float(scores[0, unit]), UNHEARD))
+        if window:
+            seen = np.concatenate([np.full(window, end), ids[: place + 1]])[None, -window:]
+            scores, _ = engine.step(seen[:, -1], engine.read(seen[:, :-1], engine.initial_state(1)))
+        else:
+            scores, state = engine.step(np.array([unit]), state)
+        top = np.argsort(-scores[0], kind="stable")[:EXPECTED].tolist()
+        expected.append([[name_of(teller.tokenizer, one), round(math.exp(scores[0, one]), 4)] for one in top])
+    return nats, expected
 
 
 def is_model(path: Path) -> bool:
