@@ -3,12 +3,15 @@
 import gzip
 import json
 import re
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.serve.conftest import running
+from tests.studio.conftest import Page
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILT = ROOT / "src" / "fabula" / "studio" / "page"
@@ -20,7 +23,7 @@ VIEWS = ("write", "learn", "inside", "shelf")
 class Studio:
     """A browser's page, and the server behind it."""
 
-    def __init__(self, page: Any, server: Any) -> None:
+    def __init__(self, page: Any, server: Page) -> None:
         self.page, self.server = page, server
         self.complaints: list[str] = []
 
@@ -63,13 +66,23 @@ class Studio:
         return self.server.ask("GET", f"drafts/{self.page.url.rpartition('/')[2]}")
 
 
+@pytest.fixture(scope="module")
+def shared(shelf: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """A server for all who do not mind what others did there."""
+    command = [sys.executable, "-m", "fabula", "serve", *map(str, shelf.values()), "--port", "0"]
+    command += ["--home", str(tmp_path_factory.mktemp("home"))]
+    with running(command) as served:
+        one = Page(served, None)
+        yield one
+        one.client.close()
+
+
 @pytest.fixture
-def opened(chromium: Any, page: Callable[..., Any]) -> Iterator[Callable[..., Studio]]:
-    """Opens the page at a server of its own; afterwards no error, dialog or request elsewhere may have come."""
+def opened(chromium: Any, shared: Page) -> Iterator[Callable[..., Studio]]:
+    """Opens the page; afterwards no error, dialog or request elsewhere may have come."""
     studios: list[Studio] = []
 
-    def open_page(view: str = "write", *, key: str | None = None, server: Any = None, **options: Any) -> Studio:
-        server = server or page(key=key)
+    def open_page(view: str = "write/with:words", *, server: Page = shared, **options: Any) -> Studio:
         browser = chromium.new_context(**{"viewport": {"width": 1280, "height": 860}, "locale": "en-GB", **options})
         studio = Studio(browser.new_page(), server)
         studios.append(studio)
@@ -244,6 +257,18 @@ def test_what_is_composed_is_not_sent(writing: Studio) -> None:
     assert writing.words() == ["狐"]
 
 
+def test_a_new_line_and_a_new_paragraph(writing: Studio) -> None:
+    writing.type("The fox")
+    writing.keys("Shift+Enter")
+    writing.type("saw a hen")
+    writing.keys("Shift+Enter", "Shift+Enter")
+    writing.type("and ran")
+    writing.keys("Control+Enter")
+    writing.until("document.querySelectorAll('.word').length === 7")
+    assert writing.find(".block").all_inner_texts() == ["The fox", "saw a hen", "and ran"]
+    assert writing.find(".block.line").all_inner_texts() == ["saw a hen"]
+
+
 def test_the_caret_goes_by_keys_and_clicks(writing: Studio) -> None:
     writing.type("The fox saw a hen")
     writing.keys("Control+Enter")
@@ -375,11 +400,10 @@ def test_the_last_draft_opens_again(writing: Studio) -> None:
     writing.complaints.clear()  # the empty page in between
 
 
-def test_foreign_words_stay_words(opened: Callable[..., Studio], page: Callable[..., Any]) -> None:
-    server = page()
-    draft = server.ask("POST", "drafts", model="words", title=HOSTILE[:40])
-    server.ask("POST", f"drafts/{draft['id']}/act", act="put", text=HOSTILE)
-    studio = opened(f"write/{draft['id']}", server=server)
+def test_foreign_words_stay_words(opened: Callable[..., Studio], shared: Page) -> None:
+    draft = shared.ask("POST", "drafts", model="words", title=HOSTILE[:40])
+    shared.ask("POST", f"drafts/{draft['id']}/act", act="put", text=HOSTILE)
+    studio = opened(f"write/{draft['id']}")
     studio.until("document.querySelectorAll('.word').length > 3")
     shown = studio.find(".block").inner_text()
     assert "<img src=x onerror=alert(1)>" in shown
@@ -389,12 +413,11 @@ def test_foreign_words_stay_words(opened: Callable[..., Studio], page: Callable[
     assert studio.page.evaluate("getComputedStyle(document.querySelector('.turning')).unicodeBidi") == "isolate"
 
 
-def test_a_long_draft_is_patched_not_drawn_anew(opened: Callable[..., Studio], page: Callable[..., Any]) -> None:
-    server = page()
-    draft = server.ask("POST", "drafts", model="words")
+def test_a_long_draft_is_patched_not_drawn_anew(opened: Callable[..., Studio], shared: Page) -> None:
+    draft = shared.ask("POST", "drafts", model="words")
     text = "\n\n".join("The fox saw a hen and the hen said come " * 10 for _ in range(50))
-    server.ask("POST", f"drafts/{draft['id']}/act", act="put", text=text)
-    studio = opened(f"write/{draft['id']}", server=server)
+    shared.ask("POST", f"drafts/{draft['id']}/act", act="put", text=text)
+    studio = opened(f"write/{draft['id']}")
     studio.until("document.querySelectorAll('.word').length === 5000")
     assert studio.find(".block").count() == 50
     studio.page.evaluate(
@@ -428,8 +451,8 @@ def test_what_goes_wrong_is_one_calm_line(writing: Studio) -> None:
 # --- the key, languages, colours --------------------------------------------------------------------------------------
 
 
-def test_the_key_is_asked_for(opened: Callable[..., Studio]) -> None:
-    studio = opened("shelf", key="sesame")
+def test_the_key_is_asked_for(opened: Callable[..., Studio], page: Callable[..., Page]) -> None:
+    studio = opened("shelf", server=page(key="sesame"))
     for key, words in (("wrong", "not the key"), ("sesame", None)):
         studio.find("dialog input").fill(key)
         studio.keys("Enter")
@@ -442,9 +465,8 @@ def test_the_key_is_asked_for(opened: Callable[..., Studio]) -> None:
     assert not studio.find("dialog").is_visible()
 
 
-def test_chinese_and_english(opened: Callable[..., Studio], page: Callable[..., Any]) -> None:
-    server = page()
-    studio = opened("shelf", server=server, locale="zh-CN")
+def test_chinese_and_english(opened: Callable[..., Studio]) -> None:
+    studio = opened("shelf", locale="zh-CN")
     studio.find(".card").first.wait_for()
     assert studio.page.evaluate("document.documentElement.lang") == "zh-Hans"
     assert "书架" in studio.find("nav").first.inner_text()
@@ -524,8 +546,8 @@ def test_nothing_stands_in_the_way(opened: Callable[..., Studio], scheme: str, l
 # --- learning ---------------------------------------------------------------------------------------------------------
 
 
-def test_without_torch_it_says_how_to_get_it(opened: Callable[..., Studio], page: Callable[..., Any]) -> None:
-    studio = opened("write", server=page())
+def test_without_torch_it_says_how_to_get_it(opened: Callable[..., Studio]) -> None:
+    studio = opened()
     studio.find("#typed").wait_for()
 
     def poorer(route: Any) -> None:
@@ -538,9 +560,9 @@ def test_without_torch_it_says_how_to_get_it(opened: Callable[..., Studio], page
 
 
 @pytest.mark.timeout(180)
-def test_one_watches_it_learn(opened: Callable[..., Studio], tales: Path) -> None:
+def test_one_watches_it_learn(opened: Callable[..., Studio], page: Callable[..., Page], tales: Path) -> None:
     pytest.importorskip("torch")
-    studio = opened("learn")
+    studio = opened("learn", server=page())
     studio.find("#files").set_input_files([tales])
     studio.find("#texts input[type=checkbox]").wait_for()
     assert studio.find("#texts input").first.is_checked()
@@ -617,9 +639,8 @@ def test_one_looks_inside(opened: Callable[..., Studio]) -> None:
 # --- the shelf --------------------------------------------------------------------------------------------------------
 
 
-def test_models_on_the_shelf(opened: Callable[..., Studio], page: Callable[..., Any]) -> None:
-    server = page()
-    studio = opened("write", server=server)
+def test_models_on_the_shelf(opened: Callable[..., Studio]) -> None:
+    studio = opened()
     studio.find("#typed").wait_for()
     card = "# Tales\n\nA **small** one, <b onclick=alert(1)>`fast`</b>.\n\n| a | b |\n|---|---|\n| 1 | 2 |\n"
     card += "\n- one\n- two\n"
@@ -641,7 +662,7 @@ def test_models_on_the_shelf(opened: Callable[..., Studio], page: Callable[..., 
     studio.until("document.querySelector('#inside-model')?.value === 'bytes'")
 
 
-def test_drafts_on_the_shelf(opened: Callable[..., Studio], page: Callable[..., Any]) -> None:
+def test_drafts_on_the_shelf(opened: Callable[..., Studio], page: Callable[..., Page]) -> None:
     server = page()
     for title in ("One", "Two"):
         draft = server.ask("POST", "drafts", model="words", title=title)

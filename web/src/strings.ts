@@ -20,6 +20,7 @@ const en = {
   keep_word_label: "Take a word", keep_sentence_label: "Take a sentence", keep_paragraph_label: "Take a paragraph", keep_all_label: "Take all",
   again: "Again", undo: "Undo", redo: "Redo", cut: "End here", words_n: "{n} words",
   copied: "copied: {share} %, longest run {longest} words", copied_none: "copied: nothing", copied_unknown: "copied: not known",
+  hint_offered: "Tab takes a word, Enter goes on, Alt Enter says something else",
   choices: "Other words for this place", choices_none: "Nothing else comes to mind.", versions: "{n} versions",
   version_before: "Version before", version_after: "Next version", bits_here: "{bits} bits of surprise", caret_here: "Write here",
 
@@ -98,6 +99,7 @@ const zh: Record<Key, string> = {
   keep_word_label: "接受一词", keep_sentence_label: "接受一句", keep_paragraph_label: "接受一段", keep_all_label: "接受全部",
   again: "换个说法", undo: "撤销", redo: "重做", cut: "到此为止", words_n: "{n} 个词",
   copied: "照搬：{share}%，最长连续 {longest} 个词", copied_none: "照搬：无", copied_unknown: "照搬：不详",
+  hint_offered: "Tab 接受一词，回车续写，Alt 加回车换个说法",
   choices: "这里还可以用的词", choices_none: "想不出别的词了。", versions: "{n} 个版本",
   version_before: "上一个版本", version_after: "下一个版本", bits_here: "意外程度 {bits} 比特", caret_here: "从这里写",
 

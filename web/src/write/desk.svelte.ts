@@ -5,6 +5,9 @@ import type { Act, Format, Kept, Model, News, Settings, Stretch, View } from "..
 import { page, recall, remember, say } from "../page.svelte";
 import { blocks, kept, sentenceEnd, type Block } from "./blocks";
 
+/** Begins the address of a new story with a model. */
+export const WITH = "with:";
+
 const FIELD = "typed";
 const PLAIN: Settings = {
   temperature: 0.8, top_k: 0, top_p: 1, min_p: 0, repetition_penalty: 1, no_repeat: 0, dry: 0,
@@ -52,7 +55,7 @@ export class Desk {
 
   start(model: Model | undefined): void {
     this.stop();
-    remember("draft", null);
+    remember("draft", WITH + (model?.name ?? ""));
     this.#show(blank(model));
     this.typed = recall("typed.") ?? "";
   }
@@ -216,10 +219,12 @@ export class Desk {
   }
 
   async #put(): Promise<boolean> {
-    const text = this.typed;
+    const { typed } = this;
+    // A browser keeps a line feed at the end for the caret to stand behind.
+    const text = typed.replace(/\n$/, "");
     if (!text.trim()) return false;
     await this.#do({ act: "put", text });
-    if (this.typed === text) this.write("");
+    if (this.typed === typed) this.write("");
     return true;
   }
 
