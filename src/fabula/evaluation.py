@@ -34,7 +34,7 @@ WARM_UP = 256
 STEPS = 128
 """Most moments judged in one call."""
 
-_NUMBERS = 1 << 23
+_NUMBERS = 1 << 22
 """Scores of all units computed in one call, which bounds its memory for every vocabulary."""
 
 _SPANS = 1 << 16
