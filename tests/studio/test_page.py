@@ -636,6 +636,30 @@ def test_one_looks_inside(opened: Callable[..., Studio]) -> None:
     studio.until(f"document.querySelector('#near-word').value === {json.dumps(word)}")
 
 
+def test_the_picture_goes_through_a_sentence_word_by_word(opened: Callable[..., Studio]) -> None:
+    studio = opened("inside/words")
+    studio.find("#sentence").fill("The fox saw a hen")
+    studio.find("#look").click()
+    studio.until("document.querySelector('.read .now')?.textContent === 'The'")
+    told = studio.server.ask("POST", "models/words/inside", text="The fox saw a hen")["units"]
+    for place, word in enumerate(("The", "fox", "saw")):
+        assert studio.find(".read li").all_inner_texts() == ["The", "fox", "saw"][: place + 1]
+        assert studio.find(".read .now").inner_text() == word
+        shown = [
+            one.split("\n")[0].removesuffix("came").strip() for one in studio.find("#expected li").all_inner_texts()
+        ]
+        wanted = [re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "\ufffd", text) for text, _ in told[place]["next"]]
+        assert shown == [text.strip() or "\u2423" for text in wanted]
+        squares = studio.page.evaluate("document.querySelector('.cell canvas').toDataURL()")
+        studio.find("#picture-on").click()
+        assert studio.page.evaluate("document.querySelector('.cell canvas').toDataURL()") != squares
+    assert "a" in studio.find("#readout").inner_text()
+    studio.find("#picture-play").click()
+    studio.until("document.querySelector('.read .now').textContent === 'hen'")
+    studio.until("document.querySelector('.read .now').textContent === 'The'")
+    studio.find("#picture-play").click()
+
+
 # --- the shelf --------------------------------------------------------------------------------------------------------
 
 

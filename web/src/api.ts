@@ -121,7 +121,8 @@ export interface Insight {
   kinds: string[];
   of: string;
   layer: number;
-  units: { text: string; bits: number | null }[];
+  /** `next` are the likeliest units after each, with their chances. */
+  units: { text: string; bits: number | null; next: [string, number][] }[];
   low: number;
   high: number;
   values: Uint8Array;

@@ -65,6 +65,8 @@ const en = {
   kind_cell: "memory (cell)", kind_input: "input gate", kind_forget: "forget gate", kind_output: "output gate", kind_candidate: "candidate", kind_hidden: "hidden state", kind_reset: "reset gate", kind_update: "update gate", kind_new: "new state",
   inside_shape: "{units} units of text from left to right, {hidden} hidden units from top to bottom; such as behave alike lie side by side. The bars above are surprise.",
   inside_cut: "Only the first part of a long text is shown.", inside_map: "{kind} of every hidden unit; arrow keys walk through it", inside_read: "{value} in unit {unit} at “{word}”",
+  picture_title: "One word at a time", picture_text: "What it has just read goes in; what its units hold goes on to the next word; out comes how likely each word is to follow.",
+  picture_back: "One word back", picture_on: "One word on", picture_play: "Play", picture_pause: "Pause", picture_read: "The last words read", picture_units: "layer {layer}: {kind} of {hidden} units", picture_next: "What it expects next", picture_came: "came",
   strongest: "{kind}: the ten most active units at place {place},", unit_number: "hidden unit", value: "value",
   near_title: "Nearest words", near_text: "Words that the network uses alike lie close together.", word: "Word", near_look: "Find", near_of: "Words near {word}",
 
@@ -144,6 +146,8 @@ const zh: Record<Key, string> = {
   kind_cell: "记忆（细胞）", kind_input: "输入门", kind_forget: "遗忘门", kind_output: "输出门", kind_candidate: "候选值", kind_hidden: "隐藏状态", kind_reset: "重置门", kind_update: "更新门", kind_new: "新状态",
   inside_shape: "从左到右是 {units} 个文本单元，从上到下是 {hidden} 个隐藏单元，行为相近的排在一起。上方的条是意外程度。",
   inside_cut: "文字太长，只显示了前面一部分。", inside_map: "每个隐藏单元的{kind}；用方向键查看", inside_read: "“{word}”处，第 {unit} 个单元：{value}",
+  picture_title: "一次一个词", picture_text: "刚读到的词进去；单元里所记的传给下一个词；出来的是每个词接下来有多大可能。",
+  picture_back: "退一个词", picture_on: "进一个词", picture_play: "播放", picture_pause: "暂停", picture_read: "刚读过的词", picture_units: "第 {layer} 层：{hidden} 个单元的{kind}", picture_next: "它预期的下一个", picture_came: "实际出现",
   strongest: "{kind}：最活跃的十个单元，第 {place} 处", unit_number: "隐藏单元", value: "值",
   near_title: "相近的词", near_text: "网络用法相似的词，彼此靠近。", word: "词", near_look: "查找", near_of: "与{word}相近的词",
 
