@@ -85,3 +85,21 @@ def test_waiting_ends_when_somebody_wants_to_leave() -> None:
     gate.set()
     stopping.wait(thread)
     assert not thread.is_alive()
+
+
+def test_a_signal_is_known_in_the_error_that_took_its_place() -> None:
+    class Field:
+        def __set_name__(self, owner: type, name: str) -> None:
+            raise stopping.Stopped(signal.SIGTERM)
+
+    try:
+        type("Column", (), {"cells": Field()})
+    except RuntimeError as error:  # Python 3.11
+        found = stopping.cause(error)
+    except stopping.Stopped as stopped:
+        found = stopping.cause(stopped)
+    assert getattr(found, "exit_code", None) == stopping.PREEMPTED
+    circle = ValueError()
+    circle.__context__ = KeyError()
+    circle.__context__.__context__ = circle
+    assert stopping.cause(circle) is None

@@ -56,6 +56,20 @@ def leave(number: int) -> None:
     raise Stopped(number)
 
 
+def cause(error: BaseException | None) -> KeyboardInterrupt | None:
+    """The signal for which an error stands, None where none does.
+
+    Python 3.11 makes a RuntimeError of it where a class is just being made.
+    """
+    seen = set[int]()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, KeyboardInterrupt):
+            return error
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return None
+
+
 @contextmanager
 def listening(hear: Callable[[int], None] = leave) -> Iterator[None]:
     """Call `hear` with the number of every signal that asks to stop; elsewhere than in the main thread a no-op."""

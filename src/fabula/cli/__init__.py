@@ -54,8 +54,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whoever read us has enough; keep the interpreter from complaining about it on its way out.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except KeyboardInterrupt as stopped:
-        return getattr(stopped, "exit_code", stopping.INTERRUPTED)
     except cyclopts.CycloptsError as error:
         if debug:
             raise
@@ -66,6 +64,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _failed(str(error), error.exit_code, given)
     except MemoryError:
         return _failed("not enough memory: try --size tiny, or less text", 1, given)
+    except (KeyboardInterrupt, Exception) as error:  # Python itself may raise another in place of the signal's
+        stopped = stopping.cause(error)
+        if stopped is None:
+            raise
+        return getattr(stopped, "exit_code", stopping.INTERRUPTED)
     return code if isinstance(code, int) else 0
 
 
