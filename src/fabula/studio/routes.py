@@ -6,6 +6,7 @@ import asyncio
 import base64
 import hashlib
 import json
+import math
 import re
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -149,8 +150,13 @@ class Studio:
 
     def _learned(self, name: str, path: Path) -> None:
         """A model has come, or has become another."""
-        self.house.forget(name)
-        self.house.folders[name] = path
+        if self.house.folders.setdefault(name, path) == path:  # one of that name from elsewhere goes before it
+            self.house.refresh(name)
+
+    def removed(self, name: str) -> None:
+        """What was learned here is gone."""
+        if self.house.folders.get(name) == self.home / "models" / name:
+            self.house.forget(name)
 
 
 def _routes(studio: Studio) -> APIRouter:  # noqa: PLR0915 - a table
@@ -299,7 +305,7 @@ def _routes(studio: Studio) -> APIRouter:  # noqa: PLR0915 - a table
     @routes.delete("/studio/lessons/{name}")
     async def remove_lesson(name: str) -> Response:
         await beside(lessons.remove, name)
-        studio.house.forget(name)
+        studio.removed(name)
         return _json({})
 
     return routes
@@ -394,4 +400,17 @@ def _asset(name: str) -> Response:
 
 
 def _json(value: dict[str, Any]) -> Response:
-    return Response(json.dumps(value, separators=(",", ":")), media_type="application/json")
+    try:
+        said = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    except ValueError:  # from a folder that somebody else has written
+        said = json.dumps(_finite(value), separators=(",", ":"))
+    return Response(said, media_type="application/json")
+
+
+def _finite(value: Any) -> Any:  # noqa: ANN401
+    """A value without the numbers that JSON does not know."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {name: _finite(one) for name, one in value.items()}
+    return [_finite(one) for one in value] if isinstance(value, list | tuple) else value

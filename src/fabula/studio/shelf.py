@@ -6,6 +6,7 @@ import base64
 import json
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ class Shelf:
 
     def names(self) -> list[str]:
         """All models that are there, those learned meanwhile by somebody else among them."""
-        if self._home.is_dir():
+        with suppress(OSError):
             for path in sorted(self._home.iterdir()):
                 if path.name not in self._house.folders and is_model(path):
                     self._house.folders[path.name] = path
@@ -56,7 +57,8 @@ class Shelf:
 
     def network(self, name: str) -> str:
         """A model's fingerprint: another when it was learned anew."""
-        path = self._house.folders[self._known(name)]
+        path = self._path(name)
+        self._house.refresh(name)
         try:
             stamp = (path / folder.MANIFEST).stat().st_mtime_ns
         except OSError:
@@ -72,11 +74,11 @@ class Shelf:
 
     def card(self, name: str) -> str:
         """The model's README.md."""
-        return folder.read_text(self._house.folders[self._known(name)], "README.md") or ""
+        return folder.read_text(self._path(name), "README.md") or ""
 
     def report(self, name: str) -> str:
         """The report of its training, drawn anew: never a page that lies in the folder. Errors: FolderError."""
-        return page.render(from_folder(self._house.folders[self._known(name)]).to_json())
+        return page.render(from_folder(self._path(name)).to_json())
 
     def inside(self, name: str, text: str, layer: int, kind: str | None) -> dict[str, Any]:
         """What the units of a layer do while the network reads a text. Errors: Refusal."""
@@ -127,16 +129,23 @@ class Shelf:
 
     def _known(self, name: str) -> str:
         if name not in self._house.folders and name not in self.names():
-            raise Refusal(404, "there is no such model on the shelf", param="model", code="model_not_found")
+            raise _unknown()
         return name
+
+    def _path(self, name: str) -> Path:
+        """Where a model lies. Errors: Refusal."""
+        path = self._house.folders.get(self._known(name))
+        if path is None:  # removed in this moment
+            raise _unknown()
+        return path
 
     def _about(self, name: str) -> dict[str, Any] | None:
         """One model without its weights; None where the folder tells of none."""
-        path = self._house.folders[name]
         try:
+            path = self._path(name)
             said = json.loads(folder.read_text(path, "config.json") or "{}")
             about, settings = said["about"], resolve({"model": said["model"], "sampling": said["sampling"]})
-        except (ValueError, KeyError, TypeError, RecursionError, FabulaError):
+        except (ValueError, KeyError, TypeError, RecursionError, FabulaError, Refusal):
             return None
         loaded = self._house.tellers.get(name)
         model = settings.model
@@ -151,6 +160,10 @@ class Shelf:
             "novelty": (path / folder.INDEX).is_file(), "learned_here": path.parent == self._home,
             "sampling": settings_of(settings.sampling),
         }  # fmt: skip
+
+
+def _unknown() -> Refusal:
+    return Refusal(404, "there is no such model on the shelf", param="model", code="model_not_found")
 
 
 def is_model(path: Path) -> bool:
