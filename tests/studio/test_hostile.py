@@ -1,14 +1,13 @@
 """Two at one draft, slow pages, models that vanish, rows that somebody has damaged: nobody else is held up by them."""
 
+import asyncio
 import json
 import os
-import socket
 import sqlite3
-import struct
 import threading
 import time
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from fabula.serve.app import House
 from fabula.serve.refusals import Refusal
 from fabula.storyteller import Storyteller, load
 from fabula.studio import drafts as room
-from fabula.studio.routes import Studio
+from fabula.studio.routes import AHEAD, Studio, Told
 from fabula.table import dump
 
 Start = Callable[..., Page]
@@ -220,46 +219,49 @@ def test_a_model_that_was_learned_anew_elsewhere_is_read_anew(tmp_path: Path) ->
 # --- pages that are slow, or leave -----------------------------------------------------------------------------------
 
 
-def ask(page: Page, id_: str, stretch: str = "story", buffer: int | None = None) -> socket.socket:
-    """A telling that is asked for, and not read."""
-    body = json.dumps({"stretch": stretch}).encode()
-    bare = page.served.connect(buffer)
-    head = f"POST /studio/drafts/{id_}/tell HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
-    bare.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
-    return bare
+async def nobody_reads(message: Any) -> None:
+    """A client that takes the head of an answer, and nothing of its body."""
+    if message["type"] == "http.response.body":
+        await asyncio.Event().wait()
 
 
-def test_a_page_that_leaves_before_the_first_word_takes_no_place(page: Start) -> None:
-    one = page()
-    id_ = one.ask("POST", "drafts", model="bytes")["id"]
-    for _ in range(30):
-        bare = ask(one, id_, "word")
-        bare.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # reset
-        bare.close()
-    until(lambda: one.client.post(f"/studio/drafts/{id_}/tell", json={"stretch": "word"}).status_code == 200, 10)
-    with one.client.stream("POST", f"/studio/drafts/{id_}/tell", json={"stretch": "word"}) as answer:
-        assert '"view"' in answer.read().decode()
-
-
-def test_a_page_that_does_not_read_holds_up_nobody(page: Start) -> None:
-    one = page()
-    id_ = one.ask("POST", "drafts", model="bytes")["id"]
-    with closing(ask(one, id_, buffer=2048)):
-        time.sleep(3)
+def test_a_page_that_does_not_read_holds_up_nobody(studio: Studio, draft: str) -> None:
+    async def run() -> None:
+        told = Told(
+            lambda stop, full: studio.drafts.tell(draft, "story", stop=stop, full=full), studio.tellings.release
+        )
+        serving = asyncio.create_task(told({"type": "http"}, asyncio.Event().wait, nobody_reads))  # pyrefly: ignore
+        while told._come.qsize() < AHEAD:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.2)
+        assert told._come.qsize() <= 2 * AHEAD + 8
         began = time.monotonic()
-        assert one.ask("GET", f"drafts/{id_}")["words"]
+        view = await asyncio.to_thread(studio.drafts.view, draft)
         assert time.monotonic() - began < 3
+        assert len(view["words"]) > AHEAD // 2
+        serving.cancel()
+        with suppress(asyncio.CancelledError):
+            await serving
+
+    asyncio.run(run())
 
 
-def test_a_server_ends_in_time_whatever_is_open(page: Start) -> None:
-    one = page()
-    id_ = one.ask("POST", "drafts", model="bytes")["id"]
-    with closing(ask(one, id_, buffer=2048)):
-        time.sleep(2)
-        began = time.monotonic()
-        one.served.process.terminate()
-        assert one.served.process.wait(20) == 0
-        assert time.monotonic() - began < 12
+def test_a_page_that_leaves_before_the_first_word_takes_no_place(studio: Studio, draft: str) -> None:
+    done: list[int] = []
+
+    async def gone() -> dict[str, str]:
+        return {"type": "http.disconnect"}
+
+    async def run() -> None:
+        for _ in range(5):
+            told = Told(
+                lambda stop, full: studio.drafts.tell(draft, "story", stop=stop, full=full), lambda: done.append(1)
+            )
+            await told({"type": "http"}, gone, nobody_reads)  # pyrefly: ignore
+
+    asyncio.run(run())
+    until(lambda: len(done) == 5, 10)
+    assert studio.drafts._seats[draft].wanted == 0
 
 
 # --- models ----------------------------------------------------------------------------------------------------------

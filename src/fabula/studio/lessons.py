@@ -235,10 +235,10 @@ def _options(asked: Mapping[str, Any]) -> list[str]:
 def _asked(text: object) -> dict[str, Any]:
     """What a lesson was begun with, as far as it can be read."""
     try:
-        said = json.loads(text) if isinstance(text, str) else {}
+        said = json.loads(text) if isinstance(text, str) else None
     except (ValueError, RecursionError):
-        said = {}
-    found = said if isinstance(said, dict) else {}
+        said = None
+    found: dict[str, Any] = said if isinstance(said, dict) else {}
     texts, time = found.get("texts"), found.get("time")
     return {"texts": list(map(str, texts)) if isinstance(texts, list) else [], "time": str(time or "")}
 

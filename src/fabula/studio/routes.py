@@ -413,4 +413,6 @@ def _finite(value: Any) -> Any:  # noqa: ANN401
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
         return {name: _finite(one) for name, one in value.items()}
-    return [_finite(one) for one in value] if isinstance(value, list | tuple) else value
+    if isinstance(value, list):
+        return [_finite(one) for one in value]
+    return value

@@ -103,7 +103,7 @@ class Store:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         database = sqlite3.connect(self.path, timeout=PATIENCE, check_same_thread=False)
         database.row_factory = sqlite3.Row
-        database.text_factory = lambda text: text.decode("utf-8", "replace")  # one bad row hides no other
+        database.text_factory = _text  # one bad row hides no other
         try:
             database.execute("PRAGMA journal_mode = WAL")  # a kill loses nothing that was said to be saved
             database.execute("PRAGMA synchronous = FULL")
@@ -126,6 +126,10 @@ class Store:
                 for sentence in filter(str.strip, migration.split(";")):
                     database.execute(sentence)
             database.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "replace")
 
 
 def now() -> float:
