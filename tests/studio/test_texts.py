@@ -2,10 +2,14 @@
 
 import asyncio
 import os
+import socket
+import sys
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from tests.serve.conftest import Served, running, until
 
 from fabula.errors import FolderError
 from fabula.serve.refusals import Refusal
@@ -86,3 +90,41 @@ def test_whatever_lies_in_their_place_is_one_line(tmp_path: Path) -> None:
     assert Texts(tmp_path / "texts").listed() == []
     with pytest.raises(Refusal):
         Texts(tmp_path / "texts").named("link.txt")
+
+
+SERVER = """
+import sys
+from pathlib import Path
+from fabula.serve.app import House
+from fabula.serve.limits import Limits
+from fabula.serve.transport import Server, listen
+from fabula.studio import Studio
+house = House({}, limits=Limits(receive=1.0, body=50_000))
+studio, listener = Studio(house, Path(sys.argv[1])), listen("127.0.0.1", 0)
+begun = lambda: print(f"http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
+Server(house.app, house.limits, begun=begun, farewell=studio.end).run(sockets=[listener])
+"""
+
+
+def send(served: Served, name: str, part: bytes, count: int, pause: float) -> bytes:
+    """A text in parts; the answer, nothing where the server would not wait for it."""
+    with socket.create_connection(("127.0.0.1", served.port), 30) as bare:
+        try:
+            length = f"Content-Length: {len(part) * count}\r\nConnection: close"
+            bare.sendall(f"PUT /studio/texts/{name} HTTP/1.1\r\nHost: 127.0.0.1\r\n{length}\r\n\r\n".encode())
+            for _ in range(count):
+                bare.sendall(part)
+                time.sleep(pause)
+            return bare.recv(12)
+        except OSError:
+            return b""
+
+
+def test_a_long_text_may_take_its_time_as_long_as_it_comes(tmp_path: Path) -> None:
+    with running([sys.executable, "-c", SERVER, str(tmp_path)]) as served:
+        assert send(served, "long.txt", b"x" * 60_000, 8, 0.3) == b"HTTP/1.1 200"
+        began = time.monotonic()
+        assert send(served, "slow.txt", b"x", 12, 0.3) == b""
+        assert time.monotonic() - began < 10
+        until(lambda: [path.name for path in (tmp_path / "texts").iterdir()] == ["long.txt"])
+    assert served.errors == []  # whoever leaves is no fault of ours

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
 from pydantic import Field
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
@@ -272,7 +273,10 @@ def _routes(studio: Studio) -> APIRouter:  # noqa: PLR0915 - a table
 
     @routes.put("/studio/texts/{name}")
     async def put_text(name: str, request: Request) -> Response:
-        return _json(await texts.keep(name, request.stream()))
+        try:
+            return _json(await texts.keep(name, request.stream()))
+        except ClientDisconnect:
+            raise Refusal(400, "the text broke off", code="broken_off") from None
 
     @routes.delete("/studio/texts/{name}")
     async def remove_text(name: str) -> Response:
