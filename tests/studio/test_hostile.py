@@ -297,6 +297,16 @@ def test_a_model_that_vanished_is_one_line_that_tells_no_path(page: Start, tmp_p
     assert one.refused("GET", "models/here%20%26%20there/report")[0] in {400, 404}
 
 
+def test_a_long_text_is_looked_at_whatever_the_model_reads(tmp_path: Path) -> None:
+    path = make(tmp_path, "symbols", [STORY * 3])
+    studio = Studio(House({}, folders={"symbols": path}), tmp_path / "home")
+    for text in ("The fox saw " * 2000, "The fox\nsaw " * 2000):
+        seen = studio.shelf.inside("symbols", text, 1, None)
+        assert seen["cut"]
+        assert len(seen["units"]) == 200
+    assert not studio.shelf.inside("symbols", "The fox saw", 1, None)["cut"]
+
+
 EVIL = "</script><script>alert(1)</script><!-- <script>"
 
 

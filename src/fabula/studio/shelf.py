@@ -89,7 +89,11 @@ class Shelf:
             raise Refusal(400, f"of must be one of {', '.join(kinds)}", param="of")
         if not 0 <= layer < (config.layers or 0):
             raise Refusal(400, f"layer must be between 0 and {(config.layers or 1) - 1}", param="layer")
-        ids = tokenizer.encode_prompt(text[:LETTERS])[:READ].astype(np.int64)
+        begun = text[:LETTERS]
+        if len(text) > LETTERS:  # to the end of a word: half of one may be no symbol at all
+            begun = begun[: max(begun.rfind(" "), begun.rfind("\n"))]
+        whole = tokenizer.encode_prompt(begun)
+        ids = whole[:READ].astype(np.int64)
         if not len(ids):
             raise Refusal(400, "there is no word in it", param="text")
         engine = teller.engine
@@ -100,7 +104,6 @@ class Shelf:
         values = seen[kind]  # (T, H)
         low, high = float(values.min()), float(values.max())
         grey = np.rint((values - low) * (255 / max(high - low, 1e-9))).astype(np.uint8)
-        whole = len(tokenizer.encode_prompt(text[: LETTERS + 1])) > len(ids)
         return {
             "layers": config.layers, "hidden": config.hidden, "kinds": kinds, "of": kind, "layer": layer,
             "units": [
@@ -108,7 +111,7 @@ class Shelf:
                 for unit, one in zip(ids.tolist(), nats[0], strict=True)
             ],
             "low": round(low, 4), "high": round(high, 4), "values": base64.b64encode(grey.tobytes()).decode(),
-            "order": inside.order(values).tolist(), "cut": whole,
+            "order": inside.order(values).tolist(), "cut": len(whole) > READ or len(text) > LETTERS,
         }  # fmt: skip
 
     def near(self, name: str, word: str) -> dict[str, Any]:
