@@ -1,7 +1,9 @@
 """Learning in the studio: real trainings in processes of their own, stopped, gone on with, and found again."""
 
+import json
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +12,12 @@ from typing import Any
 import pytest
 from tests.serve.conftest import until
 from tests.studio.conftest import STORY, Page
+
+from fabula.errors import FabulaError, FolderError
+from fabula.serve.refusals import Refusal
+from fabula.studio import lessons as room
+from fabula.studio.routes import Studio
+from fabula.studio.store import Store
 
 Start = Callable[..., Page]
 
@@ -106,6 +114,100 @@ def test_a_killed_training_is_gone_on_with(page: Start) -> None:
     assert one.ask("POST", "lessons/tales/resume")["state"] == "running"
     one.ask("POST", "lessons/tales/stop")
     until(lambda: state(one) != "running" and state(one) != "stopping", 60)
+
+
+def test_one_that_is_stopped_at_once_is_stopped(page: Start) -> None:
+    one = page()
+    for wait in (0.0, 0.05, 0.3):
+        begin(one, f"early {wait}")
+        time.sleep(wait)
+        one.ask("POST", f"lessons/early {wait}/stop")
+        until(lambda name=f"early {wait}": state(one, name) not in {"running", "stopping"}, 60)
+        told = one.ask("GET", f"lessons/early {wait}")
+        assert (told["state"], told["error"]) == ("stopped", None)
+        assert "Traceback" not in told["log"]
+
+
+@pytest.fixture
+def still(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> Studio:
+    """A studio whose trainings do nothing for a while."""
+    monkeypatch.setattr(room, "_options", lambda _: ["--help"])
+    (studio.home / "texts").mkdir(parents=True)
+    (studio.home / "texts" / "a.txt").write_text(STORY, encoding="utf-8")
+    return studio
+
+
+ASKED = {"time": "5s", "unit": None, "size": None, "seed": None}
+
+
+def test_of_two_servers_one_begins_and_one_goes_on(still: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    servers, both = [still, Studio(still.house, still.home)], threading.Barrier(2)
+    monkeypatch.setattr(room.Lessons, "_make_way", lambda _: both.wait(30))  # whatever is looked at, both have seen
+
+    def all_at_once(work: Callable[[Studio], dict[str, Any]]) -> list[str]:
+        found = list[str]()
+
+        def attempt(one: Studio) -> None:
+            try:
+                found.append(work(one)["name"])
+            except (Refusal, FabulaError) as error:
+                found.append(str(error.status_code) if isinstance(error, Refusal) else str(error))
+
+        threads = [threading.Thread(target=attempt, args=(one,)) for one in servers]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return sorted(found)
+
+    assert all_at_once(lambda one: one.lessons.begin("x", ["a.txt"], ASKED)) == ["409", "x"]
+    until(lambda: still.lessons.told("x")["state"] != "running")
+    (still.home / "models" / "x" / "checkpoints" / "step-000000000001").mkdir(parents=True)
+    assert all_at_once(lambda one: one.lessons.resume("x")) == ["409", "x"]
+
+
+def test_a_folder_that_is_a_link_is_let_go_and_not_what_it_leads_to(still: Studio, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "novel.txt").write_text("all of it", encoding="utf-8")
+    still.lessons.begin("x", ["a.txt"], ASKED)
+    until(lambda: still.lessons.told("x")["state"] != "running")
+    (still.home / "models" / "x").symlink_to(tmp_path / "mine")
+    still.lessons.remove("x")
+    assert (tmp_path / "mine" / "novel.txt").exists()
+    assert still.lessons.listed() == []
+    (still.home / "models" / "y").symlink_to("nowhere")
+    with pytest.raises(Refusal, match="already"):
+        still.lessons.begin("y", ["a.txt"], ASKED)
+
+
+def test_damaged_rows_and_folders_hide_no_lesson(still: Studio) -> None:
+    store = Store(still.home)
+    for number, (asked, process, code) in enumerate([
+        ("{", None, None), ("[]", 1, None), ('{"texts": 1, "time": []}', "x", "y"), ("[" * 100_000, 0, None),
+        ("7", -1, None), ("{}", 2**40, None), ("{}", None, -9), ("{}", os.getpid(), None),
+    ]):  # fmt: skip
+        store.put("lessons", {"name": str(number), "asked": asked, "process": process, "code": code, "begun": 1.0})
+        path = still.home / "models" / str(number)
+        path.mkdir(parents=True)
+        said = {"settings": [1], "state": {"progress": ["x"], "seconds": 10**400, "ended": 7}, "steps": "x"}
+        report = f'<script type="application/json" id="report">{json.dumps(said)}</script>'
+        (path / "report.html").write_text(report, encoding="utf-8")
+        (path / "metrics.jsonl").write_text('{"step": 1, "held_out_bits_per_byte": NaN}\n[]\n{\n', encoding="utf-8")
+    told = still.lessons.listed()
+    assert len(told) == 8
+    assert {one["state"] for one in told} == {"failed"}
+    assert [one["error"] for one in told if one["name"] == "6"] == ["it was killed by signal 9"]
+    for one in told:
+        assert still.lessons.told(one["name"])["progress"] == 0.0
+        still.lessons.stop(one["name"])
+    store.close()
+
+
+def test_one_that_cannot_begin_is_one_line_and_leaves_no_row(still: Studio) -> None:
+    (still.home / "models").write_text("x", encoding="utf-8")
+    with pytest.raises(FolderError, match="cannot begin"):
+        still.lessons.begin("x", ["a.txt"], ASKED)
+    assert still.lessons.listed() == []
 
 
 def _is_ours(process: Path) -> bool:

@@ -87,6 +87,16 @@ def test_acts_that_are_none(draft: tuple[Page, str]) -> None:
         assert page.refused("POST", f"drafts/{id_}/act", **act)[0] == 400
 
 
+def test_what_is_wrong_with_a_field_is_said_of_that_field(draft: tuple[Page, str]) -> None:
+    page, id_ = draft
+    for line in (
+        page.refused("PATCH", f"drafts/{id_}", title=5)[1], page.refused("POST", f"drafts/{id_}/act", act="dance")[1],
+        page.refused("GET", "models/words/near")[1], page.refused("PATCH", f"drafts/{id_}", settings={"x": 1})[1],
+    ):  # fmt: skip
+        assert re.match(r"(title|act|word|settings): [a-z]", line)
+    assert "unknown field, 'titel'" in page.refused("PATCH", f"drafts/{id_}", titel="x")[1]
+
+
 def test_a_story_may_hold_any_character(draft: tuple[Page, str]) -> None:
     page, _ = draft
     id_ = page.ask("POST", "drafts", model="bytes")["id"]

@@ -97,3 +97,47 @@ def test_two_that_begin_at_once_make_one_file(tmp_path: Path) -> None:
     assert len(Store(tmp_path).rows("SELECT name FROM lessons")) == len(stores)
     for one in stores:
         one.close()
+
+
+def test_a_file_that_is_taken_away_is_not_written_to(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.put("lessons", ROW)
+    (tmp_path / room.NAME).rename(tmp_path / "elsewhere")
+    for _ in range(2):
+        with pytest.raises(FolderError, match="taken away"):
+            store.put("lessons", ROW | {"name": "other"})
+    (tmp_path / "elsewhere").rename(tmp_path / room.NAME)
+    assert store.put("lessons", ROW | {"name": "other"})
+    store.close()
+
+
+def test_what_is_there_already_is_not_added(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert store.put("lessons", ROW)
+    assert not store.put("lessons", ROW | {"begun": 2.0})
+    assert [row["begun"] for row in store.rows("SELECT * FROM lessons")] == [1.0]
+    store.close()
+
+
+def test_whatever_lies_in_its_place_is_one_line(tmp_path: Path) -> None:
+    for number, make in enumerate((Path.mkdir, lambda path: path.symlink_to(path), lambda path: path.symlink_to("/"))):
+        home = tmp_path / str(number)
+        home.mkdir()
+        make(home / room.NAME)
+        for use in (lambda store: store.put("lessons", ROW), lambda store: store.rows("SELECT * FROM lessons")):
+            with pytest.raises(FolderError) as caught:
+                use(Store(home))
+            assert len(str(caught.value).splitlines()) == 1
+    (tmp_path / "file").write_text("x", encoding="utf-8")
+    with pytest.raises(FolderError):
+        Store(tmp_path / "file").put("lessons", ROW)
+
+
+def test_a_file_that_another_program_holds_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "PATIENCE", 0.1)
+    Store(tmp_path).put("lessons", ROW)
+    other = sqlite3.connect(tmp_path / room.NAME)
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(FolderError, match="locked"):
+        Store(tmp_path).put("lessons", ROW | {"name": "other"})
+    other.close()

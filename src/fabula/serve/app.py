@@ -19,7 +19,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from fabula.errors import FabulaError
+from fabula import folder
+from fabula.errors import FabulaError, FolderError
 from fabula.serve import page
 from fabula.serve.answers import ChatAnswer, CompletionAnswer
 from fabula.serve.bodies import ChatBody, CompletionBody
@@ -27,7 +28,7 @@ from fabula.serve.limits import Limits
 from fabula.serve.metrics import Metrics
 from fabula.serve.orders import Order, prepare
 from fabula.serve.parsing import StrictRequest
-from fabula.serve.refusals import Refusal
+from fabula.serve.refusals import Refusal, unable
 from fabula.serve.responses import Stream, Whole
 from fabula.serve.safety import Guard, Tickets
 from fabula.serve.scheduler import Scheduler
@@ -67,7 +68,9 @@ class House:
         self.schedulers = {name: Scheduler(teller, self.limits) for name, teller in tellers.items()}
         self.tellers, self.metrics = dict(tellers), Metrics(self.schedulers)
         self.folders, self.tickets = dict(folders), Tickets()
-        self._load, self._lock, self._started = load, threading.Lock(), False
+        self._load, self._started = load, False
+        self._lock, self._locks = threading.Lock(), dict[str, threading.Lock]()
+        self._stamps = {name: _stamp(path) for name, path in self.folders.items() if name in self.tellers}
         self._application = _application(self)
         self.app: ASGIApp = Guard(
             self._application, limits=self.limits, key=key, local=local, metrics=self.metrics, tickets=self.tickets
@@ -96,21 +99,38 @@ class House:
 
     def teller(self, name: str) -> Storyteller:
         """A model that writes, read now where nobody asked for it before. Errors: FolderError."""
-        if name in self.tellers:
-            return self.tellers[name]
+        return self._served(name)[0]
+
+    def _served(self, name: str) -> tuple[Storyteller, Scheduler]:
+        """A model with its scheduler. Errors: FolderError; Refusal for one that was forgotten."""
         with self._lock:
-            if name not in self.tellers:
-                teller = self._load(self.folders[name])
-                scheduler = Scheduler(teller, self.limits)
-                if self._started:
-                    scheduler.start()
-                self.schedulers[name] = scheduler
-                self.tellers[name] = teller
-        return self.tellers[name]
+            lock = self._locks.setdefault(name, threading.Lock())
+        with lock:  # one model that takes long holds up no other
+            teller, scheduler, path = self.tellers.get(name), self.schedulers.get(name), self.folders.get(name)
+            if teller is not None and scheduler is not None:
+                return teller, scheduler
+            if path is None:
+                raise self._unknown()
+            stamp = _stamp(path)
+            teller = self._load(path)
+            scheduler = Scheduler(teller, self.limits)
+            if self._started:
+                scheduler.start()
+            self._stamps[name] = stamp
+            self.schedulers[name], self.tellers[name] = scheduler, teller
+        return teller, scheduler
+
+    def refresh(self, name: str) -> None:
+        """Let go of a model whose folder holds another one by now: it is read anew when it is asked for."""
+        path = self.folders.get(name)
+        if path is not None and name in self.tellers and _stamp(path) not in {None, self._stamps.get(name)}:
+            self.forget(name)
+            self.folders[name] = path
 
     def forget(self, name: str) -> None:
         """A model that lies no more where it lay, or is another one now: those who are being served keep it."""
         self.folders.pop(name, None)
+        self._stamps.pop(name, None)
         if (scheduler := self.schedulers.pop(name, None)) is not None:
             scheduler.end(self.limits.farewell)
         self.tellers.pop(name, None)
@@ -121,21 +141,37 @@ class House:
         if name is None and len(names) == 1:
             return names[0]
         if name not in names:
-            known = f"this server has {', '.join(names)}" if names else "this server has none yet"
-            raise Refusal(404, f"there is no such model: {known}", param="model", code="model_not_found")
+            raise self._unknown()
         return name
 
-    async def order(self, name: str, body: CompletionBody | ChatBody, length: int) -> Order:
-        """What a body asks of a model; one that takes long to read holds up nobody else."""
-        if name not in self.tellers:
-            await asyncio.to_thread(self.teller, name)
+    def _unknown(self) -> Refusal:
+        names = self.names
+        known = f"this server has {', '.join(names)}" if names else "this server has none yet"
+        return Refusal(404, f"there is no such model: {known}", param="model", code="model_not_found")
+
+    async def order(self, name: str, body: CompletionBody | ChatBody, length: int) -> tuple[Order, Scheduler]:
+        """What a body asks of a model, and who does it; one that takes long to read holds up nobody else."""
+        teller, scheduler = self.tellers.get(name), self.schedulers.get(name)
+        if teller is None or scheduler is None:
+            try:
+                teller, scheduler = await asyncio.to_thread(self._served, name)
+            except FolderError:  # which says where our files lie
+                raise unable("the model cannot be read") from None
         if length < LONG and not body.max_copy:
-            return prepare(self.tellers[name], body, self.limits)
-        return await asyncio.to_thread(prepare, self.tellers[name], body, self.limits)
+            return prepare(teller, body, self.limits), scheduler
+        return await asyncio.to_thread(prepare, teller, body, self.limits), scheduler
 
     def model(self, name: str) -> dict[str, Any]:
         """A model as OpenAI describes one."""
         return {"id": name, "object": "model", "created": self.created, "owned_by": "fabula"}
+
+
+def _stamp(path: Path) -> int | None:
+    """Another when another model came to lie in a folder; None where there is none."""
+    try:
+        return (path / folder.MANIFEST).stat().st_mtime_ns
+    except OSError:
+        return None
 
 
 def _application(house: House) -> FastAPI:
@@ -214,8 +250,8 @@ async def _write(
     name = house.named(body.model)
     if body.stream_options is not None and not body.stream:
         raise Refusal(400, "stream_options needs stream", param="stream_options")
-    order = await house.order(name, body, len(await request.body()))
-    answer, scheduler = kind(order, name), house.schedulers[name]
+    order, scheduler = await house.order(name, body, len(await request.body()))
+    answer = kind(order, name)
     if not body.stream:
         return Whole(order, answer, scheduler, house.limits)
     usage = bool(body.stream_options and body.stream_options.include_usage)
@@ -248,15 +284,15 @@ async def _invalid(request: Request, error: Exception) -> Response:  # noqa: ARG
     where = [str(part) for part in first["loc"][1:]]
     if not where:
         return Refusal(400, "the body must be a JSON object", code="invalid_json").response()
-    field = where[0] if where[0] in _FIELDS else None
-    if field is None:
+    field = where[0]
+    if first["type"] == "extra_forbidden" and len(where) == 1:
         message = f"the body has an unknown field, {reprlib.repr(where[0])}: see /docs"
         return Refusal(400, message, code="unknown_parameter").response()
-    about = _FIELDS[field] or first["msg"]
+    about = _FIELDS.get(field) or first["msg"]
     return Refusal(400, f"{field}: {about[:1].lower()}{about[1:]}", param=field, code="invalid_value").response()
 
 
-_FIELDS: dict[str, str] = dict.fromkeys([*CompletionBody.model_fields, *ChatBody.model_fields], "") | {
+_FIELDS: dict[str, str] = {
     "prompt": "must be a text, a list of texts, a list of units, or a list of such lists",
     "stop": "must be a text or a list of at most 16, each of 1 to 256 characters",
     "suffix": "is not supported: leave it out",

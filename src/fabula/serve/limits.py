@@ -58,7 +58,7 @@ class Limits:
     connections: int = 2048
     """Connections held open."""
     receive: float = 20.0
-    """Seconds in which a request must have arrived."""
+    """Seconds in which a request must have arrived; what may be longer than `body`, so much of it."""
     send: float = 10.0
     """Seconds in which a client must take some of what lies ready for it."""
     buffer: int = 1 << 16

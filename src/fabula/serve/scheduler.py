@@ -98,7 +98,7 @@ class Scheduler:
     def trouble(self) -> str | None:
         """`dead` or `stuck`, None while all is well."""
         if not self._thread.is_alive():
-            return "dead"
+            return "dead" if self._ends == float("inf") else None
         return "stuck" if self._working and time.monotonic() - self._beat > self._limits.stuck else None
 
     @property
@@ -119,6 +119,8 @@ class Scheduler:
                 with self._lock:
                     self._working = False
                     while not (self._queue or self._ready or self._batch or self._parked):
+                        if self._ends < float("inf"):
+                            return  # the model goes with its thread
                         self._lock.wait()
                     if not (self._queue or self._ready or self._batch):
                         self._lock.wait(POLL)

@@ -31,6 +31,8 @@ def protocol(limits: Limits) -> type[asyncio.Protocol]:
         """Uvicorn's own, with clocks on both directions."""
 
         _arrival: asyncio.TimerHandle | None = None
+        _arrived = 0
+        """Bytes since the clock of what arrives was set."""
         _sending: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: asyncio.Transport) -> None:
@@ -52,14 +54,15 @@ def protocol(limits: Limits) -> type[asyncio.Protocol]:
                     timer.cancel()
 
         def data_received(self, data: bytes) -> None:
-            """The clock runs from the first byte of a request to its last."""
+            """The clock runs from the first byte of a request to its last; it begins anew after each longest body."""
             super().data_received(data)
             arriving = self.conn.their_state in (h11.IDLE, h11.SEND_BODY) and not self.transport.is_closing()
-            if arriving and self._arrival is None:
-                self._arrival = self.loop.call_later(limits.receive, self.transport.abort)
-            elif not arriving and self._arrival is not None:
+            self._arrived += len(data)
+            if self._arrival is not None and (not arriving or self._arrived > limits.body):
                 self._arrival.cancel()
                 self._arrival = None
+            if arriving and self._arrival is None:
+                self._arrival, self._arrived = self.loop.call_later(limits.receive, self.transport.abort), 0
 
         def pause_writing(self) -> None:
             """Something lies ready for the client; from now on it has to read, or it is let go."""

@@ -24,15 +24,16 @@ class Seat:
     """A draft that is open: a desk, and who sits at it."""
 
     id: str
-    title: str
-    model: str
-    desk: Desk
-    network: str
+    revision: int = 0
+    """Of the draft as it lies in the store; 0 until it is opened."""
+    title: str = ""
+    model: str = ""
+    desk: Desk = field(init=False)
+    network: str = ""
     """Fingerprint of the model."""
-    settings: dict[str, Any]
+    settings: dict[str, Any] = field(default_factory=dict)
     """Those that were chosen, and are not the model's own."""
-    revision: int
-    changed: float
+    changed: float = 0.0
     notice: str | None = None
     saved: int = 0
     """`changes` of the table as it was saved."""
@@ -40,7 +41,9 @@ class Seat:
     """The words, by number, before and at the end of what was told last and not taken yet."""
     lock: threading.Lock = field(default_factory=threading.Lock)
     wanted: int = 0
-    """How many wait for the lock: a telling makes way for them."""
+    """How many have the lock or wait for it: a telling makes way for a second one."""
+    gone: bool = False
+    """Whether the draft was removed."""
 
 
 def _put(seat: Seat, text: str, place: int | None = None) -> None:
@@ -105,9 +108,10 @@ def _take(seat: Seat, place: int, text: str, units: list[int]) -> None:
 def _turn(seat: Seat, place: int, step: int) -> None:
     table = seat.desk.table
     table.move(place_in(table, place) - table.gap)
-    table.remember()
-    if not table.turn(step):
+    if table.versions[1] <= (table.under is not None):
         raise Refusal(400, "no other branch begins here", code="nothing")
+    table.remember()
+    table.turn(step)
     table.move(1)
 
 

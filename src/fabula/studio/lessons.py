@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from fabula.config import UNITS
 from fabula.errors import FabulaError, FolderError, MissingExtraError
 from fabula.report.history import History
 from fabula.serve.refusals import Refusal
-from fabula.stopping import INTERRUPTED
+from fabula.stopping import INTERRUPTED, PREEMPTED
 from fabula.studio.store import Store, now
 from fabula.studio.texts import Texts, plain_name
 
@@ -35,6 +36,10 @@ SAID = 4000
 
 LINE = 300
 """Most characters of the line that says what went wrong."""
+
+
+STOPPED = frozenset({INTERRUPTED, PREEMPTED, -signal.SIGINT, -signal.SIGTERM})
+"""What a training returns that was told to stop, in its first moments too, when it does not listen yet."""
 
 
 class Lessons:
@@ -67,46 +72,63 @@ class Lessons:
             raise Refusal(501, str(MissingExtraError("learning", "train")), code="no_torch")
         if plain_name(name) != name:
             raise Refusal(400, "a model's name must be one that a folder can have", param="name")
-        if (self._home / name).exists() or self._store.rows("SELECT name FROM lessons WHERE name = ?", name):
+        if os.path.lexists(self._home / name) or self._store.rows("SELECT name FROM lessons WHERE name = ?", name):
             raise Refusal(409, f"there is a model called {name!r} already: choose another name", param="name")
         files = [str(self._texts.named(text).resolve()) for text in texts]
         with self._lock:
             self._make_way()
             row = {"name": name, "asked": json.dumps({"texts": list(texts), **asked}), "begun": now()}
-            self._store.put("lessons", row | {"process": None, "code": None, "stopping": 0})
-            self._start(name, [*files, "--out", str((self._home / name).resolve()), *_options(asked)])
+            if not self._store.put("lessons", row | {"process": os.getpid(), "code": None, "stopping": 0}):
+                raise Refusal(409, f"{name!r} is learned already: choose another name", param="name")
+            try:
+                self._start(name, [*files, "--out", str((self._home / name).resolve()), *_options(asked)])
+            except FolderError:
+                self._store.remove("lessons", name=name)
+                raise
         return self._told(self._row(name))
 
     def resume(self, name: str) -> dict[str, Any]:
         """Go on where it stopped. Errors: Refusal."""
         with self._lock:
-            told = self._told(self._row(name))
+            row = self._row(name)
+            told = self._told(row)
+            going = Refusal(409, "it is learning already", code="running")
             if told["state"] in {"running", "stopping"}:
-                raise Refusal(409, "it is learning already", code="running")
+                raise going
             if not told["resumable"]:
                 raise Refusal(409, "nothing is left to go on from: learn it anew", code="not_resumable")
             self._make_way()
+            ours = {"process": os.getpid(), "code": None}  # of two servers that would go on with it one does
+            if not self._store.change("lessons", ours, name=name, process=row["process"], code=row["code"]):
+                raise going
             self._start(name, ["--resume", str((self._home / name).resolve())])
         return self._told(self._row(name))
 
     def stop(self, name: str) -> dict[str, Any]:
         """Let it save and leave."""
-        row = self._row(name)
-        if self._is_running(row):
-            self._store.change("lessons", {"stopping": 1}, name=name)
-            os.kill(row["process"], signal.SIGINT)
+        with self._lock:
+            row = self._row(name)
+            if self._is_running(row):
+                self._store.change("lessons", {"stopping": 1}, name=name)
+                with suppress(OSError):  # it has just ended
+                    os.kill(row["process"], signal.SIGTERM)  # which ends it at once while it does not listen yet
         return self._told(self._row(name))
 
     def remove(self, name: str) -> None:
         """Forget it, with what it learned. Errors: Refusal while it runs, FolderError."""
-        if self._is_running(self._row(name)):
-            raise Refusal(409, "it is still learning: stop it first", code="running")
-        try:
-            shutil.rmtree(self._home / name, ignore_errors=False) if (self._home / name).exists() else None
-            self._log(name).unlink(missing_ok=True)
-        except OSError as error:
-            raise FolderError(f"cannot remove {name!r}: {error.strerror}") from None
-        self._store.remove("lessons", name=name)
+        path = self._home / name
+        with self._lock:
+            if self._is_running(self._row(name)):
+                raise Refusal(409, "it is still learning: stop it first", code="running")
+            try:
+                if path.is_symlink():
+                    path.unlink()  # and never what lies elsewhere
+                elif path.exists():
+                    shutil.rmtree(path)
+                self._log(name).unlink(missing_ok=True)
+            except OSError as error:
+                raise FolderError(f"cannot remove {name!r}: {error.strerror}") from None
+            self._store.remove("lessons", name=name)
 
     # --- processes -------------------------------------------------------------------------------------------------
 
@@ -117,12 +139,15 @@ class Lessons:
 
     def _start(self, name: str, arguments: Sequence[str]) -> None:
         """A process of its own, that hears no Ctrl-C of ours and does not end with us."""
-        self._home.mkdir(parents=True, exist_ok=True)
-        with self._log(name).open("ab") as said:
-            child = subprocess.Popen(  # noqa: S603 - our own command; names of files are never options
-                [sys.executable, "-P", "-m", "fabula", "train", *arguments],
-                stdin=subprocess.DEVNULL, stdout=said, stderr=said, cwd=self._home, start_new_session=True,
-            )  # fmt: skip
+        try:
+            self._home.mkdir(parents=True, exist_ok=True)
+            with self._log(name).open("ab") as said:
+                child = subprocess.Popen(  # noqa: S603 - our own command; names of files are never options
+                    [sys.executable, "-P", "-m", "fabula", "train", *arguments],
+                    stdin=subprocess.DEVNULL, stdout=said, stderr=said, cwd=self._home, start_new_session=True,
+                )  # fmt: skip
+        except OSError as error:
+            raise FolderError(f"cannot begin to learn {name!r}: {error.strerror}") from None
         self._children[name] = child
         self._store.change("lessons", {"process": child.pid, "code": None, "stopping": 0}, name=name)
         threading.Thread(target=self._await, args=(name, child), daemon=True, name="fabula-lesson").start()
@@ -140,20 +165,13 @@ class Lessons:
                 del self._children[name]
 
     def _is_running(self, row: Mapping[str, Any]) -> bool:
-        if row["code"] is not None or row["process"] is None:
+        number = row["process"]
+        if row["code"] is not None or not isinstance(number, int) or number <= 0:
             return False
         child = self._children.get(row["name"])
-        if child is not None:
+        if child is not None and child.pid == number:
             return child.poll() is None
-        try:
-            os.kill(row["process"], 0)
-        except OSError:
-            return False
-        try:  # another program may have got the number since
-            command = Path(f"/proc/{row['process']}/cmdline").read_bytes().split(b"\0")
-        except OSError:
-            return not Path("/proc").is_dir()
-        return b"fabula" in command and os.fsencode(str((self._home / row["name"]).resolve())) in command
+        return _is_at(number, (self._home / row["name"]).resolve())
 
     # --- what is known ---------------------------------------------------------------------------------------------
 
@@ -164,7 +182,7 @@ class Lessons:
         return rows[0]
 
     def _told(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        name, asked = row["name"], json.loads(row["asked"])
+        name, asked = row["name"], _asked(row["asked"])
         history = History(self._home / name)
         history.recall()
         shown, model, running = history.state, self._has_model(name), self._is_running(row)
@@ -173,16 +191,15 @@ class Lessons:
             state = "stopping" if row["stopping"] else "running"
         elif row["code"] == 0 or (row["code"] is None and model and not resumable):
             state = "done"
-        elif row["code"] in {INTERRUPTED, 75} or (row["code"] is None and resumable):
+        elif row["code"] in STOPPED or (row["code"] is None and resumable):
             state = "stopped"
         else:
             state = "failed"
-        seconds = shown.get("seconds")
         return {
             "name": name, "texts": asked["texts"], "time": asked["time"], "state": state,
-            "error": self._fault(name) if state == "failed" else None, "begun": row["begun"],
-            "progress": 1.0 if state == "done" else float(shown.get("progress") or 0.0),
-            "seconds": round(float(seconds), 1) if isinstance(seconds, int | float) else 0.0,
+            "error": self._fault(name, row["code"]) if state == "failed" else None, "begun": row["begun"],
+            "progress": 1.0 if state == "done" else min(1.0, _number(shown.get("progress"))),
+            "seconds": round(_number(shown.get("seconds")), 1),
             "resumable": resumable and not running, "model": model,
         }  # fmt: skip
 
@@ -201,7 +218,9 @@ class Lessons:
             return ""
         return "".join(one for one in text.replace("\r", "\n") if one == "\n" or one.isprintable())
 
-    def _fault(self, name: str) -> str:
+    def _fault(self, name: str, code: object) -> str:
+        if isinstance(code, int) and code < 0:
+            return f"it was killed by signal {-code}"
         lines = self._said(name).strip().splitlines()
         said = next((line for line in reversed(lines) if line.startswith("fabula: ")), lines[-1] if lines else "")
         return (said.removeprefix("fabula: ") or "it ended before it had begun")[:LINE]
@@ -211,3 +230,34 @@ def _options(asked: Mapping[str, Any]) -> list[str]:
     """What was asked for, as options of `fabula train`."""
     assert asked.get("unit") in {None, *UNITS}
     return [part for name, value in asked.items() if value is not None for part in (f"--{name}", str(value))]
+
+
+def _asked(text: object) -> dict[str, Any]:
+    """What a lesson was begun with, as far as it can be read."""
+    try:
+        said = json.loads(text) if isinstance(text, str) else None
+    except (ValueError, RecursionError):
+        said = None
+    found: dict[str, Any] = said if isinstance(said, dict) else {}
+    texts, time = found.get("texts"), found.get("time")
+    return {"texts": list(map(str, texts)) if isinstance(texts, list) else [], "time": str(time or "")}
+
+
+def _number(value: object) -> float:
+    """A number that a folder tells, which may tell anything."""
+    fine = isinstance(value, int | float) and abs(value) < 1e12
+    return max(0.0, float(value)) if fine and isinstance(value, int | float) else 0.0
+
+
+def _is_at(process: int, folder: Path) -> bool:
+    """Whether a process trains in a folder: another program may have got its number since."""
+    sought = os.fsencode(str(folder))
+    try:
+        if Path("/proc").is_dir():
+            command = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
+            return b"fabula" in command and sought in command
+        asked = ["ps", "-ww", "-o", "command=", "-p", str(process)]
+        said = subprocess.run(asked, capture_output=True, check=False, timeout=5).stdout.strip()  # noqa: S603
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return b" fabula train " in said and b" " + sought + b" " in said + b" "

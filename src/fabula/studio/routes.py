@@ -6,16 +6,20 @@ import asyncio
 import base64
 import hashlib
 import json
+import math
 import re
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
 from pydantic import Field
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from fabula.book import to_epub, to_html
 from fabula.errors import FabulaError
@@ -32,6 +36,9 @@ from fabula.version import __version__
 
 TELLINGS = 8
 """Drafts that are told on at one time."""
+
+THREADS = 32
+"""Things done beside the event loop at one time: threads of our own, so that none of them holds up the API."""
 
 AHEAD = 64
 """Words told that may lie ready for a page that reads slowly; then the telling waits for it."""
@@ -135,6 +142,7 @@ class Studio:
         self.drafts = Drafts(store, self.shelf.teller, self.shelf.network)
         self.lessons = Lessons(store, self.texts, models, self._learned)
         self.tellings = threading.Semaphore(TELLINGS)
+        self.threads = ThreadPoolExecutor(THREADS, "fabula-studio")
         house.open(_routes(self))
 
     def end(self) -> None:
@@ -143,13 +151,22 @@ class Studio:
 
     def _learned(self, name: str, path: Path) -> None:
         """A model has come, or has become another."""
-        self.house.forget(name)
-        self.house.folders[name] = path
+        if self.house.folders.setdefault(name, path) == path:  # one of that name from elsewhere goes before it
+            self.house.refresh(name)
+
+    def removed(self, name: str) -> None:
+        """What was learned here is gone."""
+        if self.house.folders.get(name) == self.home / "models" / name:
+            self.house.forget(name)
 
 
 def _routes(studio: Studio) -> APIRouter:  # noqa: PLR0915 - a table
     routes = APIRouter(route_class=StrictRoute, include_in_schema=False)
     shelf, drafts, texts, lessons = studio.shelf, studio.drafts, studio.texts, studio.lessons
+
+    async def beside(work: Callable[..., Any], *given: object) -> Any:  # noqa: ANN401 - whatever it gives
+        """Something that takes a moment, beside the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(studio.threads, work, *given)
 
     @routes.get("/")
     async def index() -> Response:
@@ -163,26 +180,26 @@ def _routes(studio: Studio) -> APIRouter:  # noqa: PLR0915 - a table
 
     @routes.get("/studio/models")
     async def models() -> Response:
-        listed = await _beside(shelf.listed)
+        listed = await beside(shelf.listed)
         said = {"version": __version__, "home": studio.home.name, "can_learn": lessons.can_learn}
         return _json(said | {"models": listed})
 
     @routes.get("/studio/models/{name}/card")
     async def card(name: str) -> Response:
-        return _json({"text": await _beside(shelf.card, name)})
+        return _json({"text": await beside(shelf.card, name)})
 
     @routes.get("/studio/models/{name}/report")
     async def report(name: str) -> Response:
-        html = await _beside(shelf.report, name)
+        html = await beside(shelf.report, name)
         return Response(html, media_type="text/html", headers={"content-security-policy": _policy(html)})
 
     @routes.post("/studio/models/{name}/inside")
     async def inside(name: str, body: Inside) -> Response:
-        return _json(await _beside(shelf.inside, name, body.text, body.layer, body.of))
+        return _json(await beside(shelf.inside, name, body.text, body.layer, body.of))
 
     @routes.get("/studio/models/{name}/near")
     async def near(name: str, word: Line) -> Response:
-        return _json(await _beside(shelf.near, name, word))
+        return _json(await beside(shelf.near, name, word))
 
     @routes.post("/studio/tickets")
     async def ticket(body: Ticket) -> Response:
@@ -192,24 +209,24 @@ def _routes(studio: Studio) -> APIRouter:  # noqa: PLR0915 - a table
 
     @routes.get("/studio/drafts")
     async def all_drafts() -> Response:
-        return _json({"drafts": await _beside(drafts.listed)})
+        return _json({"drafts": await beside(drafts.listed)})
 
     @routes.post("/studio/drafts")
     async def new_draft(body: NewDraft) -> Response:
-        return _json(await _beside(drafts.new, body.model, body.title))
+        return _json(await beside(drafts.new, body.model, body.title))
 
     @routes.get("/studio/drafts/{id_}")
     async def draft(id_: str) -> Response:
-        return _json(await _beside(drafts.view, id_))
+        return _json(await beside(drafts.view, id_))
 
     @routes.patch("/studio/drafts/{id_}")
     async def edit(id_: str, body: Edit) -> Response:
         settings = body.settings.model_dump(exclude_unset=True) if body.settings is not None else None
-        return _json(await _beside(lambda: drafts.edit(id_, title=body.title, model=body.model, settings=settings)))
+        return _json(await beside(lambda: drafts.edit(id_, title=body.title, model=body.model, settings=settings)))
 
     @routes.delete("/studio/drafts/{id_}")
     async def remove_draft(id_: str) -> Response:
-        await _beside(drafts.remove, id_)
+        await beside(drafts.remove, id_)
         return _json({})
 
     @routes.post("/studio/drafts/{id_}/act")
@@ -219,29 +236,31 @@ def _routes(studio: Studio) -> APIRouter:  # noqa: PLR0915 - a table
         wrong = ACTS[name].misfit(given)
         if wrong:
             raise Refusal(400, f"{name}: {wrong}", param="act")
-        return _json(await _beside(lambda: drafts.act(id_, name, **given)))
+        return _json(await beside(lambda: drafts.act(id_, name, **given)))
 
     @routes.post("/studio/drafts/{id_}/tell")
     async def tell(id_: str, body: Tell) -> Response:
         if not studio.tellings.acquire(blocking=False):
             raise busy()
-        told = Told(lambda stop: drafts.tell(id_, body.stretch, again=body.again, stop=stop), studio.tellings.release)
-        return StreamingResponse(told.events(), media_type="text/event-stream", headers={"x-accel-buffering": "no"})
+        return Told(
+            lambda stop, full: drafts.tell(id_, body.stretch, again=body.again, stop=stop, full=full),
+            studio.tellings.release,
+        )
 
     @routes.get("/studio/drafts/{id_}/choices")
     async def choices(id_: str, place: Place) -> Response:
-        return _json({"choices": await _beside(drafts.choices, id_, place)})
+        return _json({"choices": await beside(drafts.choices, id_, place)})
 
     @routes.get("/studio/drafts/{id_}/tree")
     async def tree(id_: str) -> Response:
-        return _json({"nodes": await _beside(drafts.tree, id_)})
+        return _json({"nodes": await beside(drafts.tree, id_)})
 
     @routes.get("/studio/drafts/{id_}/export")
     async def export(id_: str, request: Request) -> Response:
         form = request.query_params.get("as", "txt")
         if form not in _FORMS:
             raise Refusal(400, f"as must be one of {', '.join(_FORMS)}", param="as")
-        name, data = await _beside(lambda: _exported(drafts, id_, form))
+        name, data = await beside(lambda: _exported(drafts, id_, form))
         plain = re.sub(r"[^A-Za-z0-9 _-]+", "", name).strip() or "story"
         headers = {"content-disposition": f'attachment; filename="{plain}.{form}"'}
         return Response(data, media_type=_FORMS[form], headers=headers)
@@ -250,91 +269,103 @@ def _routes(studio: Studio) -> APIRouter:  # noqa: PLR0915 - a table
 
     @routes.get("/studio/texts")
     async def all_texts() -> Response:
-        return _json({"texts": await _beside(texts.listed)})
+        return _json({"texts": await beside(texts.listed)})
 
     @routes.put("/studio/texts/{name}")
     async def put_text(name: str, request: Request) -> Response:
-        return _json(await texts.keep(name, request.stream()))
+        try:
+            return _json(await texts.keep(name, request.stream()))
+        except ClientDisconnect:
+            raise Refusal(400, "the text broke off", code="broken_off") from None
 
     @routes.delete("/studio/texts/{name}")
     async def remove_text(name: str) -> Response:
-        await _beside(texts.remove, name)
+        await beside(texts.remove, name)
         return _json({})
 
     @routes.get("/studio/lessons")
     async def all_lessons() -> Response:
-        return _json({"lessons": await _beside(lessons.listed)})
+        return _json({"lessons": await beside(lessons.listed)})
 
     @routes.post("/studio/lessons")
     async def learn(body: Lesson) -> Response:
         asked = body.model_dump(exclude={"name", "texts"})
-        if body.name in await _beside(shelf.names):
+        if body.name in await beside(shelf.names):
             raise Refusal(409, f"there is a model called {body.name!r} already: choose another name", param="name")
-        return _json(await _beside(lessons.begin, body.name, body.texts, asked))
+        return _json(await beside(lessons.begin, body.name, body.texts, asked))
 
     @routes.get("/studio/lessons/{name}")
     async def lesson(name: str) -> Response:
-        return _json(await _beside(lessons.told, name))
+        return _json(await beside(lessons.told, name))
 
     @routes.post("/studio/lessons/{name}/stop")
     async def stop(name: str) -> Response:
-        return _json(await _beside(lessons.stop, name))
+        return _json(await beside(lessons.stop, name))
 
     @routes.post("/studio/lessons/{name}/resume")
     async def resume(name: str) -> Response:
-        return _json(await _beside(lessons.resume, name))
+        return _json(await beside(lessons.resume, name))
 
     @routes.delete("/studio/lessons/{name}")
     async def remove_lesson(name: str) -> Response:
-        await _beside(lessons.remove, name)
-        studio.house.forget(name)
+        await beside(lessons.remove, name)
+        studio.removed(name)
         return _json({})
 
     return routes
 
 
-class Told:
-    """A story as it is told, in a thread of its own, as events for a page that may leave at any time."""
+class Told(StreamingResponse):
+    """A story as it is told, in a thread of its own, as events for a page that may leave at any time.
+
+    `tell` is given how to know that the page is gone, and that it has not read what was told; `done` is called once.
+    """
 
     def __init__(
-        self, tell: Callable[[Callable[[], bool]], Iterator[dict[str, Any]]], done: Callable[[], None]
+        self,
+        tell: Callable[[Callable[[], bool], Callable[[], bool]], Iterator[dict[str, Any]]],
+        done: Callable[[], None],
     ) -> None:
+        super().__init__(self._events(), media_type="text/event-stream", headers={"x-accel-buffering": "no"})
         self._tell, self._done = tell, done
-        self._gone, self._room = threading.Event(), threading.Semaphore(AHEAD)
+        self._loop, self._gone = asyncio.get_running_loop(), threading.Event()
+        self._come: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
 
-    async def events(self) -> AsyncIterator[bytes]:
-        """One event for each thing that is told."""
-        loop = asyncio.get_running_loop()
-        come: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
-
-        def hand_over(one: dict[str, Any] | None) -> None:
-            try:
-                loop.call_soon_threadsafe(come.put_nowait, one)
-            except RuntimeError:  # the loop is closed: nobody is there any more
-                self._gone.set()
-
-        def work() -> None:
-            try:
-                for one in self._tell(self._gone.is_set):
-                    while not (self._room.acquire(timeout=1.0) or self._gone.is_set()):
-                        pass
-                    hand_over(one)
-            except Refusal as refusal:
-                hand_over(refusal.to_json())
-            except FabulaError as error:
-                hand_over(Refusal(400, str(error)).to_json())
-            except Exception:  # noqa: BLE001 - its words may hold what somebody wrote
-                hand_over(failed().to_json())
-            finally:
-                self._done()
-                hand_over(None)
-
-        threading.Thread(target=work, daemon=True, name="fabula-telling").start()
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Tell it; a page that left before the first word has a thread that ends at once."""
         try:
-            while (one := await come.get()) is not None:
-                self._room.release()
-                yield b"data: " + json.dumps(one, separators=(",", ":")).encode() + b"\n\n"
+            threading.Thread(target=self._work, daemon=True, name="fabula-telling").start()
+        except RuntimeError:  # the system has no thread for us
+            self._done()
+            raise busy() from None
+        try:
+            await super().__call__(scope, receive, send)
         finally:
+            self._gone.set()
+
+    async def _events(self) -> AsyncIterator[bytes]:
+        """One event for each thing that is told."""
+        while (one := await self._come.get()) is not None:
+            yield b"data: " + json.dumps(one, separators=(",", ":")).encode() + b"\n\n"
+
+    def _work(self) -> None:
+        try:
+            for one in self._tell(self._gone.is_set, lambda: self._come.qsize() >= AHEAD):
+                self._hand_over(one)
+        except Refusal as refusal:
+            self._hand_over(refusal.to_json())
+        except FabulaError as error:
+            self._hand_over(Refusal(400, str(error)).to_json())
+        except Exception:  # noqa: BLE001 - its words may hold what somebody wrote
+            self._hand_over(failed().to_json())
+        finally:
+            self._done()
+            self._hand_over(None)
+
+    def _hand_over(self, one: dict[str, Any] | None) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self._come.put_nowait, one)
+        except RuntimeError:  # the loop is closed: nobody is there any more
             self._gone.set()
 
 
@@ -372,10 +403,20 @@ def _asset(name: str) -> Response:
         raise Refusal(404, "there is nothing here: see /docs") from None
 
 
-async def _beside(work: Callable[..., Any], *given: object) -> Any:  # noqa: ANN401 - whatever it gives
-    """Something that takes a moment, beside the event loop."""
-    return await asyncio.to_thread(work, *given)
-
-
 def _json(value: dict[str, Any]) -> Response:
-    return Response(json.dumps(value, separators=(",", ":")), media_type="application/json")
+    try:
+        said = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    except ValueError:  # from a folder that somebody else has written
+        said = json.dumps(_finite(value), separators=(",", ":"))
+    return Response(said, media_type="application/json")
+
+
+def _finite(value: Any) -> Any:  # noqa: ANN401
+    """A value without the numbers that JSON does not know."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {name: _finite(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_finite(one) for one in value]
+    return value

@@ -7,6 +7,7 @@ import json
 import math
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ class Shelf:
 
     def names(self) -> list[str]:
         """All models that are there, those learned meanwhile by somebody else among them."""
-        if self._home.is_dir():
+        with suppress(OSError):
             for path in sorted(self._home.iterdir()):
                 if path.name not in self._house.folders and is_model(path):
                     self._house.folders[path.name] = path
@@ -60,7 +61,8 @@ class Shelf:
 
     def network(self, name: str) -> str:
         """A model's fingerprint: another when it was learned anew."""
-        path = self._house.folders[self._known(name)]
+        path = self._path(name)
+        self._house.refresh(name)
         try:
             stamp = (path / folder.MANIFEST).stat().st_mtime_ns
         except OSError:
@@ -76,11 +78,11 @@ class Shelf:
 
     def card(self, name: str) -> str:
         """The model's README.md."""
-        return folder.read_text(self._house.folders[self._known(name)], "README.md") or ""
+        return folder.read_text(self._path(name), "README.md") or ""
 
     def report(self, name: str) -> str:
         """The report of its training, drawn anew: never a page that lies in the folder. Errors: FolderError."""
-        return page.render(from_folder(self._house.folders[self._known(name)]).to_json())
+        return page.render(from_folder(self._path(name)).to_json())
 
     def inside(self, name: str, text: str, layer: int, kind: str | None) -> dict[str, Any]:
         """What the units of a layer do while the network reads a text. Errors: Refusal."""
@@ -91,7 +93,11 @@ class Shelf:
             raise Refusal(400, f"of must be one of {', '.join(kinds)}", param="of")
         if not 0 <= layer < (config.layers or 0):
             raise Refusal(400, f"layer must be between 0 and {(config.layers or 1) - 1}", param="layer")
-        ids = tokenizer.encode_prompt(text[:LETTERS])[:READ].astype(np.int64)
+        begun = text[:LETTERS]
+        if len(text) > LETTERS:  # to the end of a word: half of one may be no symbol at all
+            begun = begun[: max(begun.rfind(" "), begun.rfind("\n"))]
+        whole = tokenizer.encode_prompt(begun)
+        ids = whole[:READ].astype(np.int64)
         if not len(ids):
             raise Refusal(400, "there is no word in it", param="text")
         engine = teller.engine
@@ -101,7 +107,6 @@ class Shelf:
         values = seen[kind]  # (T, H)
         low, high = float(values.min()), float(values.max())
         grey = np.rint((values - low) * (255 / max(high - low, 1e-9))).astype(np.uint8)
-        whole = len(tokenizer.encode_prompt(text[: LETTERS + 1])) > len(ids)
         return {
             "layers": config.layers, "hidden": config.hidden, "kinds": kinds, "of": kind, "layer": layer,
             "units": [
@@ -109,7 +114,7 @@ class Shelf:
                 for unit, cost, after in zip(ids.tolist(), nats, expected, strict=True)
             ],
             "low": round(low, 4), "high": round(high, 4), "values": base64.b64encode(grey.tobytes()).decode(),
-            "order": inside.order(values).tolist(), "cut": whole,
+            "order": inside.order(values).tolist(), "cut": len(whole) > READ or len(text) > LETTERS,
         }  # fmt: skip
 
     def near(self, name: str, word: str) -> dict[str, Any]:
@@ -130,16 +135,23 @@ class Shelf:
 
     def _known(self, name: str) -> str:
         if name not in self._house.folders and name not in self.names():
-            raise Refusal(404, "there is no such model on the shelf", param="model", code="model_not_found")
+            raise _unknown()
         return name
+
+    def _path(self, name: str) -> Path:
+        """Where a model lies. Errors: Refusal."""
+        path = self._house.folders.get(self._known(name))
+        if path is None:  # removed in this moment
+            raise _unknown()
+        return path
 
     def _about(self, name: str) -> dict[str, Any] | None:
         """One model without its weights; None where the folder tells of none."""
-        path = self._house.folders[name]
         try:
+            path = self._path(name)
             said = json.loads(folder.read_text(path, "config.json") or "{}")
             about, settings = said["about"], resolve({"model": said["model"], "sampling": said["sampling"]})
-        except (ValueError, KeyError, TypeError, RecursionError, FabulaError):
+        except (ValueError, KeyError, TypeError, RecursionError, FabulaError, Refusal):
             return None
         loaded = self._house.tellers.get(name)
         model = settings.model
@@ -171,6 +183,10 @@ def _foretold(teller: Storyteller, ids: Integers) -> tuple[list[float], list[lis
         top = np.argsort(-scores[0], kind="stable")[:EXPECTED].tolist()
         expected.append([[name_of(teller.tokenizer, one), round(math.exp(scores[0, one]), 4)] for one in top])
     return nats, expected
+
+
+def _unknown() -> Refusal:
+    return Refusal(404, "there is no such model on the shelf", param="model", code="model_not_found")
 
 
 def is_model(path: Path) -> bool:

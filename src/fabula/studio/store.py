@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 import time
@@ -38,27 +39,29 @@ class Store:
     def __init__(self, home: Path) -> None:
         self.path, self._lock = home / NAME, threading.RLock()
         self._database: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None
 
     def rows(self, question: str, *given: object) -> list[dict[str, Any]]:
         """The rows that answer a question; none where nothing was ever written."""
-        if self._database is None and not self.path.exists():
+        if self._database is None and not os.path.lexists(self.path):
             return []
         with self._opened() as database:
             return [dict(row) for row in database.execute(question, given)]
 
-    def put(self, table: str, row: Mapping[str, object]) -> None:
-        """Add a row."""
+    def put(self, table: str, row: Mapping[str, object]) -> bool:
+        """Add a row; False where there is one of that name already."""
         names, marks = ", ".join(row), ", ".join("?" * len(row))
-        self._change(f"INSERT INTO {table} ({names}) VALUES ({marks})", *row.values())  # noqa: S608 - names of ours
+        # The names are ours.
+        return self._change(f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({marks})", *row.values()) > 0  # noqa: S608
 
     def change(self, table: str, row: Mapping[str, object], **where: object) -> bool:
         """Change the rows that have these values; whether there were any."""
-        named, wanted = ", ".join(f"{name} = ?" for name in row), " AND ".join(f"{name} = ?" for name in where)
+        named, wanted = ", ".join(f"{name} = ?" for name in row), " AND ".join(f"{name} IS ?" for name in where)
         return self._change(f"UPDATE {table} SET {named} WHERE {wanted}", *row.values(), *where.values()) > 0  # noqa: S608
 
     def remove(self, table: str, **where: object) -> bool:
         """Remove the rows that have these values; whether there were any."""
-        wanted = " AND ".join(f"{name} = ?" for name in where)
+        wanted = " AND ".join(f"{name} IS ?" for name in where)
         return self._change(f"DELETE FROM {table} WHERE {wanted}", *where.values()) > 0  # noqa: S608
 
     def close(self) -> None:
@@ -79,15 +82,28 @@ class Store:
             with self._lock:
                 if self._database is None:
                     self._database = self._open()
+                    self._file = self._there()
+                elif self._there() != self._file:  # what is written goes nowhere
+                    raise FolderError(f"{str(self.path)!r} was taken away while it was used: start the server again")
                 with self._database as database:
                     yield database
         except (sqlite3.Error, OSError) as error:
-            raise FolderError(f"cannot use {str(self.path)!r}: {error}: choose another folder with --home") from None
+            why = " ".join(str(error).split())[:200]
+            raise FolderError(f"cannot use {str(self.path)!r}: {why}: choose another folder with --home") from None
+
+    def _there(self) -> tuple[int, int] | None:
+        """Which file lies there."""
+        try:
+            facts = self.path.stat()
+        except OSError:
+            return None
+        return facts.st_dev, facts.st_ino
 
     def _open(self) -> sqlite3.Connection:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         database = sqlite3.connect(self.path, timeout=PATIENCE, check_same_thread=False)
         database.row_factory = sqlite3.Row
+        database.text_factory = _text  # one bad row hides no other
         try:
             database.execute("PRAGMA journal_mode = WAL")  # a kill loses nothing that was said to be saved
             database.execute("PRAGMA synchronous = FULL")
@@ -110,6 +126,10 @@ class Store:
                 for sentence in filter(str.strip, migration.split(";")):
                     database.execute(sentence)
             database.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "replace")
 
 
 def now() -> float:
