@@ -17,6 +17,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -230,24 +231,32 @@ def faults(path: Path, control: str, has_strace: bool) -> list[tuple[str, int, s
     return found
 
 
-def torture(place: Path, most: int | None, *, control: str = "", has_strace: bool = True) -> tuple[int, list[str]]:
+def torture(
+    place: Path, most: int | None, *, control: str = "", has_strace: bool = True, workers: int = 1
+) -> tuple[int, list[str]]:
     """Let so many faults happen, spread evenly over all of them; of a control only kills, until one is caught."""
     place.mkdir(exist_ok=True)
-    path, wrong, done = place / "folder", [], 0
     if not (place / "prepared").exists():
         prepare(place / "prepared")
-    chosen = [fault for fault in faults(path, control, has_strace) if not control or fault[2].endswith("KILL")]
-    most = min(most or len(chosen), len(chosen))
-    for name, number, how in (chosen[round(place)] for place in np.linspace(0, len(chosen) - 1, most)):
-        inject = f"inject={name}:{how}:when={number}"
+    found = faults(place / "folder", control, has_strace)
+    kinds = [fault for fault in found if not control or fault[2].endswith("KILL")]
+    most = min(most or len(kinds), len(kinds))
+    chosen = [kinds[round(number)] for number in np.linspace(0, len(kinds) - 1, most)]
+
+    def befall(number: int) -> str:
+        name, count, how = chosen[number]
+        path, inject = place / f"folder-{number % workers}", f"inject={name}:{how}:when={count}"
         strace = ["strace", "-qq", "-o", os.devnull, "-e", f"trace={name}", "-e", inject]
-        broken = f"{name}:{number}:{how}"
-        said = run(path, control, *strace) if has_strace else run(path, control, fault=broken)
-        done += 1
-        if found := judge(path, said):
-            wrong.append(f"{name} {number} {how}: {found}")
-            if control:
-                break
+        said = run(path, control, *strace) if has_strace else run(path, control, fault=f"{name}:{count}:{how}")
+        wrong = judge(path, said)
+        return f"{name} {count} {how}: {wrong}" if wrong else ""
+
+    done, wrong = 0, list[str]()
+    with ThreadPoolExecutor(workers) as pool:
+        while done < most and not (control and wrong):
+            some = range(done, min(done + workers, most))
+            wrong += filter(None, (pool.map if workers > 1 else map)(befall, some))
+            done += len(some)
     return done, wrong
 
 
@@ -255,15 +264,17 @@ def ask(
     count: int | None,
     seed: int,  # noqa: ARG001 - spread evenly
     work: Path,
-    workers: int,  # noqa: ARG001 - one after another
+    workers: int,
     *,
     has_strace: bool | None = None,
 ) -> Answer:
     """So many faults, and both controls."""
     has_strace = shutil.which("strace") is not None if has_strace is None else has_strace
-    begun = time.perf_counter()
-    done, wrong = torture(work, count, has_strace=has_strace)
-    controls = {name: bool(torture(work, 60, control=name, has_strace=has_strace)[1]) for name in CONTROLS}
+    begun, workers = time.perf_counter(), workers if has_strace else 1  # a process that forks has one thread
+    done, wrong = torture(work, count, has_strace=has_strace, workers=workers)
+    controls = {
+        name: bool(torture(work, 60, control=name, has_strace=has_strace, workers=workers)[1]) for name in CONTROLS
+    }
     how = "by strace" if has_strace else "inside the process, in functions of os: without strace"
     return Answer("syscalls", PROMISE, done, tuple(wrong), controls, time.perf_counter() - begun, {"how": how})
 

@@ -21,7 +21,8 @@ from fabula.serve.app import House
 from fabula.serve.refusals import Refusal
 from fabula.storyteller import Storyteller, load
 from fabula.studio import drafts as room
-from fabula.studio.routes import AHEAD, Studio, Told
+from fabula.studio.routes import Studio
+from fabula.studio.telling import AHEAD, Told
 from fabula.table import dump
 
 Start = Callable[..., Page]
