@@ -5,6 +5,7 @@ Legend: V vocabulary. Scores are natural logarithms of probabilities up to a con
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterable, Sequence
 
@@ -25,6 +26,9 @@ LOOK_BACK = 64
 
 FAR = 2048
 """Units in which runs are looked for that came before: a bound, so that the last word costs what the first did."""
+
+BLOCK = 64
+"""Units of a block, when one is drawn."""
 
 DRY_BASE = 1.75
 """How much more each further unit of a repetition costs."""
@@ -86,9 +90,7 @@ def choose(
         draw = rng.random()
         if not math.isfinite(top):
             break
-        ladder = np.exp(left - top).cumsum(dtype=np.float64)  # (V,), each unit's step as high as it is likely
-        last = ladder.searchsorted(ladder[-1])  # rounding must not step on a unit after the last that is likely at all
-        unit = int(min(ladder.searchsorted(draw * ladder[-1], side="right"), last))
+        unit = _step(np.exp(left - top), draw)
         if allowed is None or allowed(unit):
             return unit
         left = left.copy()
@@ -97,6 +99,29 @@ def choose(
         return int(scores.argmax())
     likely = (int(unit) for unit in np.argsort(-scores, kind="stable"))
     return next((unit for unit in likely if allowed(unit)), int(scores.argmax()))
+
+
+def _step(likely: Scores, draw: float) -> int:
+    """The unit on which a draw from [0, 1) steps, each step of the ladder (V,) being as high as the unit is likely.
+
+    Found among blocks of units first: to sum a ladder of all would take most of the time of a drawing.
+    """
+    blocks = np.add.reduceat(likely, _block_starts(len(likely)), dtype=np.float64).cumsum()
+    height = draw * float(blocks[-1])
+    block = _first_above(blocks, height)
+    start = block * BLOCK
+    ladder = likely[start : start + BLOCK].cumsum(dtype=np.float64) + (blocks[block - 1] if block else 0.0)
+    return start + _first_above(ladder, height)
+
+
+def _first_above(ladder: NDArray[np.float64], height: float) -> int:
+    """The first step above a height; rounding must not step on what comes after the last that is likely at all."""
+    return int(min(ladder.searchsorted(height, side="right"), ladder.searchsorted(ladder[-1])))
+
+
+@functools.lru_cache(maxsize=64)
+def _block_starts(size: int) -> NDArray[np.intp]:
+    return np.arange(0, size, BLOCK)
 
 
 def temperature(value: float) -> Filter:
