@@ -34,6 +34,7 @@ def main() -> None:
     parser.add_argument("--short", action="store_true", help="a minute in all")
     parser.add_argument("--clients", type=int, nargs="*", help="numbers of streaming clients; 200 500 1000")
     parser.add_argument("--seconds", type=float, help="for which each number of them asks; 60")
+    parser.add_argument("--examples", type=int, help="that schemathesis makes up for each route; 1000")
     options = parser.parse_args()
     short = options.short
     clients = options.clients or ([50] if short else [200, 500, 1000])
@@ -47,7 +48,7 @@ def main() -> None:
             for count in clients:
                 figures[f"{count} clients"] = asyncio.run(crowd(port, process.pid, model, count, seconds))
             figures["leaving"] = asyncio.run(leaving(port, process.pid, 100 if short else 2000))
-        figures["made-up requests"] = made_up(model, 30 if short else 1000)
+        figures["made-up requests"] = made_up(model, options.examples or (30 if short else 1000))
     write("serving", figures)
 
 
@@ -201,17 +202,22 @@ async def leaving(port: int, pid: int, count: int) -> dict[str, Any]:
     return {"clients": count, "left behind": left, "all free after, seconds": round(freed, 3)}
 
 
-def made_up(model: Path, examples: int) -> dict[str, int]:
+def made_up(model: Path, examples: int) -> dict[str, Any]:
     """Requests that schemathesis makes up from the description."""
     with serving(model) as (port, _), tempfile.TemporaryDirectory() as place:
         done = subprocess.run(
             [str(Path(sys.executable).with_name("schemathesis")), "run", f"http://127.0.0.1:{port}/openapi.json",
              "--checks", "not_a_server_error,status_code_conformance,content_type_conformance",
-             "--max-examples", str(examples), "--phases", "coverage,fuzzing", "--no-color"],
+             "--max-examples", str(examples), "--phases", "coverage,fuzzing", "--request-timeout", "60", "--no-color"],
             capture_output=True, text=True, check=False, cwd=place,
         )  # fmt: skip
     cases = re.search(r"(\d[\d,]*) generated", done.stdout)
-    return {"cases": int(cases[1].replace(",", "")) if cases else 0, "exit code": done.returncode}
+    said = (
+        [line.strip() for line in done.stdout.splitlines() if re.match(r"\s*- |\s*❌", line)] if done.returncode else []
+    )
+    return {
+        "cases": int(cases[1].replace(",", "")) if cases else 0, "exit code": done.returncode, "complaints": said[:5],
+    }  # fmt: skip
 
 
 # --- clients -----------------------------------------------------------------------------------------------------
