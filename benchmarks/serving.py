@@ -208,7 +208,7 @@ def made_up(model: Path, examples: int) -> dict[str, Any]:
         done = subprocess.run(
             [str(Path(sys.executable).with_name("schemathesis")), "run", f"http://127.0.0.1:{port}/openapi.json",
              "--checks", "not_a_server_error,status_code_conformance,content_type_conformance",
-             "--max-examples", str(examples), "--phases", "coverage,fuzzing", "--request-timeout", "60", "--no-color"],
+             "--max-examples", str(examples), "--phases", "coverage,fuzzing", "--request-timeout", "310", "--no-color"],
             capture_output=True, text=True, check=False, cwd=place,
         )  # fmt: skip
     cases = re.search(r"(\d[\d,]*) generated", done.stdout)
