@@ -93,6 +93,34 @@ def test_a_guarded_walk_never_copies_too_much_and_never_stops(data: st.DataObjec
         assert copied(words_of(tokenizer.decode(told)), story).longest <= most
 
 
+class Told(CopyGuard):
+    """Is told of every unit as it comes."""
+
+    free = 0
+
+
+@pytest.mark.parametrize("unit", ["words", "chars", "bytes"])
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_a_guard_that_is_told_later_judges_alike(unit: str, data: st.DataObject) -> None:
+    text = "ab a-b a's b, a_1 老 a老b é ae\u0301. "
+    tokenizer = build(unit, [text])
+    pieces = st.sampled_from(["a", "b", " a", " b", "-", "'", "_1", ", ", ". ", "老", "é", "e\u0301", "\n"])
+    stories = data.draw(st.lists(st.lists(pieces, max_size=30).map("".join).map(words_of), max_size=3))
+    index, most = Index.of(stories), data.draw(st.integers(3, 6))
+    later, told = (
+        Constraints(tokenizer, [guard(index, most)], required=None, spans=word_spans) for guard in (CopyGuard, Told)
+    )
+    for constraints in (later, told):
+        constraints.begin("a b")
+    for wish in tokenizer.encode("".join(data.draw(st.lists(pieces, max_size=60)))).tolist():
+        wishes = {wish, tokenizer.end, *range(min(tokenizer.size, 12))}
+        assert [later.allows(unit) for unit in wishes] == [told.allows(unit) for unit in wishes]
+        if told.allows(wish):
+            later.take(wish)
+            told.take(wish)
+
+
 class Heard(Banned):
     """Bans nothing, and remembers all words that came."""
 

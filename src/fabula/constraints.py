@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import math
+import re
 import reprlib
 from abc import ABC, abstractmethod
 from collections import deque
@@ -15,12 +16,14 @@ from collections.abc import Callable, Iterable, Sequence
 
 from fabula.endings import LETTER, kind_of
 from fabula.errors import UsageError
-from fabula.novelty import SHORTEST, Index, Trail, run_hash, word_hash
+from fabula.novelty import LOST, SHORTEST, Index, Trail, run_hash, word_hash
 from fabula.sampling import Scores
 from fabula.tokens import Tokenizer
 
 LIKELY = math.log(0.02)
 """A required word that is likelier than this comes before it is due."""
+
+_LETTERS = re.compile(rb"\w+")
 
 LONGEST = 16
 """Words that a required phrase may have."""
@@ -39,6 +42,11 @@ class Rule(ABC):
     @abstractmethod
     def take(self, words: Sequence[str]) -> None:
         """They have come."""
+
+    @property
+    def free(self) -> int:
+        """So many words may come next whatever they are."""
+        return 0
 
 
 class Banned(Rule):
@@ -69,16 +77,27 @@ class CopyGuard(Rule):
     def __init__(self, index: Index, most: int) -> None:
         self._index, self._most = index, most
         self._last: list[int] = []  # hashes of the last words, one less than a run has
-        self._trail, self._grown = Trail(), SHORTEST - 1  # and the longest run there may be so far
+        self._trail = LOST
+        self._free = most - SHORTEST + 1
+
+    @property
+    def free(self) -> int:
+        """As many as the longest run there may be so far has left to grow."""
+        return self._free
 
     def allows(self, words: Sequence[str]) -> bool:
         """Whether no run grows too long with these."""
-        return self._grown + len(words) <= self._most or self._after(words)[2]
+        return len(words) <= self._free or self._after(words)[2]
 
     def take(self, words: Sequence[str]) -> None:
-        """Go on along the runs of the source."""
-        self._last, self._trail, _ = self._after(words)
-        self._grown = max(self._trail.longest, SHORTEST - 1)
+        """Go on along the runs of the source; where the last words are none of them, whatever came before is over."""
+        line = [*self._last, *map(word_hash, words[-SHORTEST:])][-SHORTEST:]
+        if len(line) == SHORTEST and not self._index.has(run_hash(line)):
+            self._last, self._trail, grown = line[1:], LOST, SHORTEST - 1
+        else:
+            self._last, self._trail, _ = self._after(words)
+            grown = max(self._trail.longest, SHORTEST - 1)
+        self._free = self._most - grown
 
     def _after(self, words: Sequence[str]) -> tuple[list[int], Trail, bool]:
         line = [*self._last, *map(word_hash, words)]
@@ -154,6 +173,9 @@ class Constraints:
         self._closed = False  # a required word is said, and must not grow into another
         # What was found about the unit that was asked about last: mostly it is the one that comes.
         self._looked: tuple[int, tuple[str, bytes, list[str], str]] | None = None
+        # Units that the rules have not been told of: of so few words that none can break a rule.
+        self._waiting, self._free, self._inside = list[int](), 0, False
+        self._kinds: dict[int, tuple[int, bool, bool]] = {}
 
     @property
     def owes_words(self) -> bool:
@@ -162,6 +184,8 @@ class Constraints:
 
     def allows(self, unit: int) -> bool:
         """Whether a unit may come next; the end of a story always may."""
+        if self._is_free(unit):
+            return True
         piece, _, words, unfinished = self._look(unit)
         if self._letters and not self._letters.isdisjoint(piece.casefold()):
             return False
@@ -191,9 +215,16 @@ class Constraints:
         words, self._word = self._words(prompt)
         for rule in self._rules:
             rule.take(words)
+        self._set_free()
 
     def take(self, unit: int) -> None:
         """It has come."""
+        if self._is_free(unit):
+            words, begins_inside, ends_inside = self._kinds[unit]
+            self._free -= words - (begins_inside and self._inside)
+            self._inside = ends_inside
+            self._waiting.append(unit)
+            return
         _, self._bytes, words, self._word = self._look(unit)
         self._looked = None
         self._closed = self._required is not None and self._required.is_said(self._word.lower())
@@ -202,6 +233,44 @@ class Constraints:
         if words:
             for rule in (*self._rules, *([self._required] if self._required else [])):
                 rule.take(words)
+        self._set_free()
+
+    def _is_free(self, unit: int) -> bool:
+        """Whether a unit may come whatever it says; the rules are told what has come if that is not known."""
+        kind = self._kinds.get(unit)
+        if kind is None:
+            kind = self._kinds[unit] = self._kind(unit)
+        words, begins_inside, _ = kind
+        if words - (begins_inside and self._inside) > self._free and self._waiting:
+            self._tell_rules()
+        return words - (begins_inside and self._inside) <= self._free
+
+    def _kind(self, unit: int) -> tuple[int, bool, bool]:
+        """Words in a unit at most; whether it begins and whether it ends in the midst of one, as far as is known."""
+        spelled = self._tokenizer.spelling(unit)
+        if unit == self._tokenizer.end or not spelled:
+            return 1 << 30, False, False
+        if not spelled.isascii():
+            return len(spelled), False, False  # a word has one character at least
+        words = _LETTERS.findall(spelled)
+        return len(words), spelled.startswith(tuple(words[:1])), spelled.endswith(tuple(words[-1:]))
+
+    def _tell_rules(self) -> None:
+        """Of the units that have come since they were told last."""
+        spelled = self._bytes + b"".join(map(self._tokenizer.spelling, self._waiting))
+        self._waiting, self._looked = list[int](), None
+        piece, used = codecs.utf_8_decode(spelled, "replace", False)
+        self._bytes = spelled[used:]
+        words, self._word = self._words(piece)
+        for rule in self._rules:
+            rule.take(words)
+        self._set_free()
+
+    def _set_free(self) -> None:
+        """How many words may come whatever they are; of one that has begun nobody knows yet what it will be."""
+        self._inside = self._word[-1:].isascii() and self._word[-1:].isalnum()
+        told = bool(self._letters) or self._required is not None
+        self._free = -1 if told else min((rule.free for rule in self._rules), default=0) - bool(self._word)
 
     def _look(self, unit: int) -> tuple[str, bytes, list[str], str]:
         """What a unit would make of the story."""

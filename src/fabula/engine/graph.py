@@ -23,14 +23,15 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float32]
 Weights = Mapping[str, NDArray[Any]]
 
-CONTRIBUTED = "com.microsoft"
-"""Where onnxruntime keeps the operators that ONNX itself has not."""
-
 THREADS = 8
 """Most threads used when none are asked for: more of them wait for the same memory."""
 
 SHARE = 1 << 18
-"""Weights that keep a thread busy for longer than it takes to call it."""
+"""Weights that keep a thread busy for longer than it takes to call it, where there are many rows."""
+
+ALONE = 1 << 22
+"""Bytes of weights that do so for a single row: a thread sleeps between steps, and reads a few MB in no more time than
+it takes to wake."""
 
 WEIGHT_STEPS = 63
 """Steps of a weight to either side of zero: two products of a weight and an input then fit into 16 bits, in which
@@ -68,6 +69,17 @@ class Graph:
         """A graph for the body of a loop in this one: it sees the same weights."""
         return Graph(int8=self.int8, single=self.single, weights=self.weights)
 
+    def gather(self, table: str, ids: str, out: str, *, whole: bool) -> None:
+        """Rows of a table (V, I) -> out (..., I); `whole` says that they go into products only."""
+        if not (self.int8 and whole):
+            self.add("Gather", [table, ids], [out])
+            return
+        rows, scales = f"{table}.rows", f"{table}.rows.scales"
+        if rows not in self.weights:
+            self.weights[rows], self.weights[scales] = rounded_rows(self.weights[table])
+        self.add("Gather", [rows, ids], [f"{out}.whole"])
+        self.add("Gather", [scales, ids], [f"{out}.scale"])
+
     def product(
         self, rows: str, weight: str, out: str, bias: str = "", *, bounded: bool = False, deep: bool = False
     ) -> None:
@@ -86,36 +98,50 @@ class Graph:
             self.add("Gemm", [rows, weight, bias] if bias else [rows, weight], [out], transB=1)
 
     def _product_in_whole_numbers(self, rows: str, weight: str, out: str, bias: str, *, bounded: bool) -> None:
+        """Each operation by itself: the one that does all of it divides its work badly, and takes three times as long
+        for a single row."""
+        from onnx import TensorProto  # noqa: PLC0415
+
         whole, scales = f"{weight}.int8", f"{weight}.scales"
         if whole not in self.weights:
-            self.weights[whole], self.weights[scales] = rounded(self.weights[weight])
-        known = {node.output[0] for node in self.nodes}
-        self.weights |= {"zero": np.array(STEPS + 1, np.uint8), "one": np.array(1, np.float32)}
+            self.weights[whole], steps = rounded(self.weights[weight])
+            self.weights[scales] = steps / np.float32(STEPS) if bounded else steps
+        scale = self._rounded(rows, bounded=bounded)
+        self.add("MatMulInteger", [f"{rows}.whole", whole, "zero"], [f"{out}.integers"])
+        self.add("Cast", [f"{out}.integers"], [f"{out}.steps"], to=TensorProto.FLOAT)
+        last = f"{out}.steps"
+        then = [(operator, by) for operator, by in (("Mul", scale), ("Mul", scales), ("Add", bias)) if by]
+        for left, (operator, by) in zip(reversed(range(len(then))), then, strict=True):
+            self.add(operator, [last, by], [f"{out}.{left}" if left else out])
+            last = f"{out}.{left}"
+
+    def _rounded(self, rows: str, *, bounded: bool) -> str:
+        """Make the rows (..., I) whole, once: the name of their scales (..., 1), none where all are alike."""
+        known = {name for node in self.nodes for name in node.output}
+        self.weights["zero"] = np.array(STEPS + 1, np.uint8)
+        per_step = np.array(1 / STEPS, np.float32)
         if bounded:
-            self.weights["bounded"] = np.array(1 / STEPS, np.float32)
-            if f"{rows}.bounded" not in known:
-                self.add("QuantizeLinear", [rows, "bounded", "zero"], [f"{rows}.bounded"])
-            own = [f"{rows}.bounded", whole, "bounded", scales, "zero", "", bias]
-            self.add("MatMulIntegerToFloat", own[: 7 if bias else 5], [out], domain=CONTRIBUTED)
-            return
+            self.weights["bounded"] = per_step
+            if f"{rows}.whole" not in known:
+                self.add("QuantizeLinear", [rows, "bounded", "zero"], [f"{rows}.whole"])
+            return ""
         scale = f"{rows}.scale"
         if scale not in known:
-            self.weights |= {"tiny": np.array(TINY, np.float32), "per step": np.array(1 / STEPS, np.float32)}
+            self.weights |= {"tiny": np.array(TINY, np.float32), "one": np.array(1, np.float32), "per step": per_step}
             self.add("Abs", [rows], [f"{rows}.sizes"])
             self.add("ReduceMax", [f"{rows}.sizes"], [f"{rows}.largest"], axes=[-1], keepdims=1)
             self.add("Mul", [f"{rows}.largest", "per step"], [f"{rows}.least"])
             self.add("Max", [f"{rows}.least", "tiny"], [scale])  # (..., 1)
             self.add("Div", [rows, scale], [f"{rows}.scaled"])
             self.add("QuantizeLinear", [f"{rows}.scaled", "one", "zero"], [f"{rows}.whole"])
-        own = [f"{rows}.whole", whole, "one", scales, "zero"]
-        self.add("MatMulIntegerToFloat", own, [f"{out}.steps"], domain=CONTRIBUTED)
-        self.add("Mul", [f"{out}.steps", scale], [f"{out}.unbiased" if bias else out])
-        if bias:
-            self.add("Add", [f"{out}.unbiased", bias], [out])
+        return scale
 
-    def threads(self) -> int:
-        """As many as there are cores, unless there is too little to do."""
-        return min(THREADS, machine.cores(), 1 + sum(array.size for array in self._used().values()) // SHARE)
+    def threads(self, *, alone: bool = False) -> int:
+        """As many as there are cores, unless there is too little to do; `alone` for a single row."""
+        read = {name for node in _all(self.nodes) if node.op_type != "Gather" for name in node.input}
+        worked = [array for name, array in self.weights.items() if name in read]
+        shares = sum(array.nbytes for array in worked) // ALONE if alone else sum(a.size for a in worked) // SHARE
+        return min(THREADS, machine.cores(), 1 + shares)
 
     def session(self, threads: int) -> onnxruntime.InferenceSession:
         """The graph ready to run; the weights are handed over in memory, so their size has no bound and no cost."""
@@ -131,8 +157,7 @@ class Graph:
             stub.external_data.add(key="location", value="memory")
             stubs.append(stub)
         graph = helper.make_graph(self.nodes, "fabula", self.inputs, self.outputs, stubs)
-        sets = [helper.make_opsetid("", 17), helper.make_opsetid(CONTRIBUTED, 1)]
-        model = helper.make_model(graph, opset_imports=sets, ir_version=8)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         # Threads that spin longer for the next step steal the core of whoever else is at work, which costs far more.
@@ -159,6 +184,17 @@ def rounded(weight: Floats) -> tuple[NDArray[np.int8], Floats]:
     scales = np.abs(weight).max(axis=1) / np.float32(WEIGHT_STEPS)  # (O,)
     steps = weight / np.maximum(scales, np.float32(TINY))[:, None]
     return np.ascontiguousarray(np.rint(steps).astype(np.int8).T), scales
+
+
+def rounded_rows(table: Floats) -> tuple[NDArray[np.uint8], Floats]:
+    """Rows (V, I) in whole steps around `STEPS` + 1, and the size of a step of each row (V, 1).
+
+    >>> whole, scales = rounded_rows(np.array([[0.5, -1.0], [0.0, 0.0]], np.float32))
+    >>> whole.tolist(), [round(float(scale) * STEPS, 4) for scale in scales[:, 0]]
+    ([[192, 1], [128, 128]], [1.0, 0.0])
+    """
+    scales = np.maximum(np.abs(table).max(axis=1, keepdims=True) / np.float32(STEPS), np.float32(TINY))
+    return (np.rint(table / scales) + (STEPS + 1)).astype(np.uint8), scales
 
 
 def _all(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:

@@ -20,29 +20,32 @@ class Kind:
     gates: int
     slots: str
     """One letter for each array of its state."""
-    add: Callable[[Graph, int, Weights], None]
-    """Adds the layer of a number to a graph: `N.x` (T, B, I) and memories (1, B, H) -> `N+1.x` (T, B, H), memories."""
+    add: Callable[[Graph, int, str, Weights], str]
+    """Adds layer N to a graph: the name of its inputs (T, B, I), memories `N.h` (1, B, H) -> the name of its outputs
+    (T, B, H), memories `N.h.new`. A graph of single moments has no T and no 1."""
     loops: bool
     """Its exact form is a loop over time, and not one node of ONNX."""
 
 
-def _add_lstm(graph: Graph, layer: int, weights: Weights) -> None:
+def _add_lstm(graph: Graph, layer: int, x: str, weights: Weights) -> str:
     """ONNX's own LSTM, which wants its gates in the order i, o, f, g; in whole numbers it would mix stories."""
     if graph.int8:
-        _add_loop(graph, layer, _turned(weights, (0, 1, 3, 2)), "hc", _lstm_step)
-        return
+        turned = dict(_turned(weights, (0, 1, 3, 2)))
+        turned["bias_ih"] = turned["bias_ih"] + turned.pop("bias_hh")
+        return _add_loop(graph, layer, x, turned, slots="hc", step=_lstm_step)
     parts, hidden = _turned(weights, (0, 3, 1, 2)), weights["weight_hh"].shape[1]
     w, r, b, h, c = (f"{layer}.{name}" for name in ("w", "r", "b", "h", "c"))
     graph.weights[w], graph.weights[r] = parts["weight_ih"][None], parts["weight_hh"][None]  # (1, 4H, I), (1, 4H, H)
     graph.weights[b] = np.concatenate([parts["bias_ih"], parts["bias_hh"]])[None]  # (1, 8H)
     outputs = [f"{layer}.y", f"{h}.new", f"{c}.new"]
-    graph.add("LSTM", [f"{layer}.x", w, r, b, "", h, c], outputs, hidden_size=hidden)
-    graph.add("Squeeze", [f"{layer}.y", "second"], [f"{layer + 1}.x"])  # (T, 1, B, H) -> (T, B, H)
+    graph.add("LSTM", [x, w, r, b, "", h, c], outputs, hidden_size=hidden)
+    graph.add("Squeeze", [f"{layer}.y", "second"], [f"{layer}.said"])  # (T, 1, B, H) -> (T, B, H)
+    return f"{layer}.said"
 
 
-def _add_gru(graph: Graph, layer: int, weights: Weights) -> None:
+def _add_gru(graph: Graph, layer: int, x: str, weights: Weights) -> str:
     """The equations in a loop: ONNX's own GRU is as fast on an idle machine, and far slower beside a busy one."""
-    _add_loop(graph, layer, weights, "h", _gru_step)
+    return _add_loop(graph, layer, x, weights, slots="h", step=_gru_step)
 
 
 KINDS: Mapping[str, Kind] = {
@@ -59,9 +62,11 @@ def _turned(weights: Weights, order: tuple[int, ...]) -> Weights:
     }
 
 
-def _add_loop(graph: Graph, layer: int, weights: Weights, slots: str, step: Callable[[Graph, str], None]) -> None:
+def _add_loop(
+    graph: Graph, layer: int, x: str, weights: Weights, /, *, slots: str, step: Callable[[Graph, str], None]
+) -> str:
     """A layer as a loop over time, or for a single moment as it stands: a `step` takes `N/from_x` (B, GH) and old
-    memories (B, H), and makes new ones.
+    memories `N/h` (B, H), and makes new ones; its names begin with `N.` where there is no loop.
     """
     from onnx import TensorProto, helper  # noqa: PLC0415
 
@@ -69,20 +74,13 @@ def _add_loop(graph: Graph, layer: int, weights: Weights, slots: str, step: Call
     graph.weights |= {own[part]: np.ascontiguousarray(array) for part, array in weights.items()}
     rows, hidden = weights["weight_hh"].shape
     sums = f"{layer}.from_x"  # (T, B, GH)
-    graph.product(f"{layer}.x", own["weight_ih"], sums, own["bias_ih"], bounded=layer > 0, deep=True)
-    before = [f"{layer}/{slot}.old" for slot in slots]
-    after = [f"{layer}/{slot}.new" for slot in slots]
+    graph.product(x, own["weight_ih"], sums, own["bias_ih"], bounded=layer > 0, deep=True)
     if graph.single:
-        for slot, name in zip(slots, before, strict=True):
-            graph.add("Squeeze", [f"{layer}.{slot}", "first"], [name])  # (1, B, H) -> (B, H)
-        graph.add("Squeeze", [sums, "first"], [f"{layer}/from_x"])  # (1, B, GH) -> (B, GH)
-        step(graph, f"{layer}/")
-        for slot, name in zip(slots, after, strict=True):
-            graph.add("Unsqueeze", [name, "first"], [f"{layer}.{slot}.new"])  # (B, H) -> (1, B, H)
-        graph.add("Identity", [f"{layer}.h.new"], [f"{layer + 1}.x"])
-        return
-    body = graph.inside()
+        step(graph, f"{layer}.")
+        return f"{layer}.h.new"
+    body, said = graph.inside(), f"{layer}.said"
     step(body, f"{layer}/")
+    before, after = [f"{layer}/{slot}" for slot in slots], [f"{layer}/{slot}.new" for slot in slots]
     body.add("Identity", [after[0]], [f"{layer}/moment"])
     widths = dict.fromkeys(before, hidden) | {f"{layer}/from_x": rows} | dict.fromkeys(after, hidden)
     widths[f"{layer}/moment"] = hidden
@@ -91,21 +89,22 @@ def _add_loop(graph: Graph, layer: int, weights: Weights, slots: str, step: Call
     firsts, lasts = ([f"{layer}.{slot}.{end}" for slot in slots] for end in ("first", "last"))
     for slot, name in zip(slots, firsts, strict=True):
         graph.add("Squeeze", [f"{layer}.{slot}", "first"], [name])  # (1, B, H) -> (B, H)
-    graph.add("Scan", [*firsts, sums], [*lasts, f"{layer + 1}.x"], num_scan_inputs=1, body=inner)
+    graph.add("Scan", [*firsts, sums], [*lasts, said], num_scan_inputs=1, body=inner)
     for slot, name in zip(slots, lasts, strict=True):
         graph.add("Unsqueeze", [name, "first"], [f"{layer}.{slot}.new"])  # (B, H) -> (1, B, H)
+    return said
 
 
 def _lstm_step(step: Graph, at: str) -> None:
-    """i, f, o = sigmoid(..), g = tanh(W x + U h + b), c' = f c + i g, h' = o tanh(c'); in the order i, f, o, g."""
+    """i, f, o = sigmoid(..), g = tanh(W x + b + U h), c' = f c + i g, h' = o tanh(c'); in the order i, f, o, g."""
     weights = at.replace("/", ".")
-    step.product(f"{at}h.old", f"{weights}weight_hh", f"{at}from_h", f"{weights}bias_hh", bounded=True)  # (B, 4H)
+    step.product(f"{at}h", f"{weights}weight_hh", f"{at}from_h", bounded=True)  # (B, 4H)
     step.add("Add", [f"{at}from_x", f"{at}from_h"], [f"{at}sums"])
     step.add("Split", [f"{at}sums"], [f"{at}sum_{gate}" for gate in "ifog"], axis=1)  # (B, 4H) -> (B, H) each
     for gate in "ifo":
         step.add("Sigmoid", [f"{at}sum_{gate}"], [f"{at}{gate}"])
     step.add("Tanh", [f"{at}sum_g"], [f"{at}g"])
-    step.add("Mul", [f"{at}f", f"{at}c.old"], [f"{at}kept"])
+    step.add("Mul", [f"{at}f", f"{at}c"], [f"{at}kept"])
     step.add("Mul", [f"{at}i", f"{at}g"], [f"{at}taken"])
     step.add("Add", [f"{at}kept", f"{at}taken"], [f"{at}c.new"])
     step.add("Tanh", [f"{at}c.new"], [f"{at}shown"])
@@ -115,7 +114,7 @@ def _lstm_step(step: Graph, at: str) -> None:
 def _gru_step(step: Graph, at: str) -> None:
     """r, z = sigmoid(..), n = tanh(W x + b + r (U h + c)), h' = n + z (h - n)."""
     weights = at.replace("/", ".")
-    step.product(f"{at}h.old", f"{weights}weight_hh", f"{at}from_h", f"{weights}bias_hh", bounded=True)  # (B, 3H)
+    step.product(f"{at}h", f"{weights}weight_hh", f"{at}from_h", f"{weights}bias_hh", bounded=True)  # (B, 3H)
     for side in "xh":
         step.add("Split", [f"{at}from_{side}"], [f"{at}{side}_{gate}" for gate in "rzn"], axis=1)  # (B, H) each
     for gate in "rz":
@@ -124,6 +123,6 @@ def _gru_step(step: Graph, at: str) -> None:
     step.add("Mul", [f"{at}r", f"{at}h_n"], [f"{at}kept"])
     step.add("Add", [f"{at}x_n", f"{at}kept"], [f"{at}sum_n"])
     step.add("Tanh", [f"{at}sum_n"], [f"{at}n"])
-    step.add("Sub", [f"{at}h.old", f"{at}n"], [f"{at}apart"])
+    step.add("Sub", [f"{at}h", f"{at}n"], [f"{at}apart"])
     step.add("Mul", [f"{at}z", f"{at}apart"], [f"{at}back"])
     step.add("Add", [f"{at}n", f"{at}back"], [f"{at}h.new"])

@@ -53,9 +53,9 @@ class Engine:
         self._memories += ["before"] if self._before else []
         self._news = [f"{name}.new" for name in self._memories]
         self._config, self._weights, self._int8, self._threads = config, weights, int8, threads
-        self._sessions: dict[bool, InferenceSession] = {}
-        self._graphs: list[Graph] = []  # kept, for the sessions read the weights where they lie
-        self._open(single=self._parted)
+        self._sessions: dict[tuple[bool, bool], InferenceSession] = {}
+        self._graphs: dict[bool, Graph] = {}  # kept, for the sessions read the weights where they lie
+        self._open(single=self._parted, alone=self._parted)
 
     @property
     def weights(self) -> Weights:
@@ -67,16 +67,19 @@ class Engine:
         """Whether a single moment has a graph of its own: a loop around it would take longer than many a layer."""
         return self._int8 or KINDS[self._config.cell].loops
 
-    def _open(self, *, single: bool) -> InferenceSession:
-        """The session for single moments, or the one for any number of them."""
-        if single not in self._sessions:
-            ready = self._graphs[0].weights if self._graphs else {}
-            graph = build(
-                self._config, self._vocabulary, self._weights, int8=self._int8, single=single, ready=ready
-            )  # fmt: skip
-            self._sessions[single] = graph.session(self._threads or graph.threads())
-            self._graphs.append(graph)
-        return self._sessions[single]
+    def _open(self, *, single: bool, alone: bool = False) -> InferenceSession:
+        """The session for single moments, of one story `alone` or of several, or the one for any number of both."""
+        if (single, alone) not in self._sessions:
+            if single not in self._graphs:
+                ready = next((graph.weights for graph in self._graphs.values()), {})
+                self._graphs[single] = build(
+                    self._config, self._vocabulary, self._weights, int8=self._int8, single=single, ready=ready
+                )
+            graph, other = self._graphs[single], self._sessions.get((single, not alone))
+            threads = self._threads or graph.threads(alone=alone)
+            alike = other is not None and threads == other.get_session_options().intra_op_num_threads
+            self._sessions[single, alone] = other if other and alike else graph.session(threads)
+        return self._sessions[single, alone]
 
     def initial_state(self, batch: int) -> State:
         """The state before the first unit: zeros, and an end mark for each unit that an n-gram looks back to."""
@@ -121,12 +124,15 @@ class Engine:
 
     def _run(self, ids: Integers, state: State, judged: int, wanted: str = "log_probabilities") -> tuple[Floats, State]:
         """ids (B, T) -> log-probabilities (K*B, V) of the last `judged` moments, time-first, and the new state."""
-        single = self._parted and ids.shape[1] == judged == 1
-        feed: dict[str, NDArray[Any]] = {"ids": np.ascontiguousarray(ids.T, np.int64)}  # (T, B)
-        if not single:
-            feed["from"] = np.array([ids.shape[1] - judged], np.int64)
+        if self._parted and ids.shape[1] == judged == 1:
+            feed: dict[str, NDArray[Any]] = {"ids": np.ascontiguousarray(ids[:, 0], np.int64)}
+            feed |= zip(self._memories, state, strict=True)
+            session = self._open(single=True, alone=len(ids) == 1)
+            found, *news = cast("list[Floats]", session.run([wanted, *self._news], feed))
+            return found, tuple(news)
+        feed = {"ids": np.ascontiguousarray(ids.T, np.int64), "from": np.array([ids.shape[1] - judged], np.int64)}
         feed |= {name: array[None] for name, array in zip(self._memories, state, strict=True)}  # (B, H) -> (1, B, H)
-        found, *news = cast("list[Floats]", self._open(single=single).run([wanted, *self._news], feed))
+        found, *news = cast("list[Floats]", self._open(single=False).run([wanted, *self._news], feed))
         return found, tuple(new[0] for new in news)  # (1, B, H) -> (B, H)
 
 
