@@ -32,12 +32,13 @@ CASES = 50
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--short", action="store_true", help="a minute in all")
-    parser.add_argument("--clients", type=int, nargs="*", help="numbers of streaming clients; 200 500 1000")
+    parser.add_argument("--clients", type=int, nargs="*", help="numbers of streaming clients, or none; 200 500 1000")
     parser.add_argument("--seconds", type=float, help="for which each number of them asks; 60")
     parser.add_argument("--examples", type=int, help="that schemathesis makes up for each route; 1000")
     options = parser.parse_args()
     short = options.short
-    clients = options.clients or ([50] if short else [200, 500, 1000])
+    clients = ([50] if short else [200, 500, 1000]) if options.clients is None else options.clients
+    examples = (30 if short else 1000) if options.examples is None else options.examples
     seconds = options.seconds or (5 if short else 60)
     with tempfile.TemporaryDirectory() as home:
         model, parameters = make(Path(home))
@@ -48,12 +49,13 @@ def main() -> None:
             for count in clients:
                 figures[f"{count} clients"] = asyncio.run(crowd(port, process.pid, model, count, seconds))
             figures["leaving"] = asyncio.run(leaving(port, process.pid, 100 if short else 2000))
-        figures["made-up requests"] = made_up(model, options.examples or (30 if short else 1000))
+        if examples:
+            figures["made-up requests"] = made_up(make(Path(home), small=True)[0], examples)
     write("serving", figures)
 
 
-def make(home: Path) -> tuple[Path, int]:
-    """A model folder of random weights, and how many they are."""
+def make(home: Path, *, small: bool = False) -> tuple[Path, int]:
+    """A model folder of random weights, and how many they are; a `small` one writes bytes."""
     from fabula import folder
     from fabula.config import resolve
     from fabula.engine import expected_shapes
@@ -61,14 +63,16 @@ def make(home: Path) -> tuple[Path, int]:
 
     rng = np.random.default_rng(1)
     words = ["".join(rng.choice(list("abcdefghijklmnopqrstuvwxyz"), 6)) for _ in range(UNITS)]
-    tokenizer = build("words", [" ".join(words * 2)], UNITS)
-    shape = {"layers": 2, "hidden": WIDTH, "embedding": WIDTH, "head": "tied", "dropout": 0.0}
+    tokenizer = build("bytes", []) if small else build("words", [" ".join(words * 2)], UNITS)
+    width = 32 if small else WIDTH
+    shape = {"layers": 2, "hidden": width, "embedding": width, "head": "tied", "dropout": 0.0}
     settings = resolve({"model": shape})
     shapes = expected_shapes(settings.model, tokenizer.size)
     weights = {name: rng.normal(0, 0.05, size).astype(np.float32) for name, size in shapes.items()}
-    (home / "model").mkdir()
-    folder.write_model(home / "model", settings=settings, tokenizer=tokenizer, weights=weights, about={}, card="")
-    return home / "model", sum(array.size for array in weights.values())
+    place = home / ("small" if small else "model")
+    place.mkdir()
+    folder.write_model(place, settings=settings, tokenizer=tokenizer, weights=weights, about={}, card="")
+    return place, sum(array.size for array in weights.values())
 
 
 @contextmanager
@@ -77,8 +81,10 @@ def serving(model: Path, *options: str) -> Iterator[tuple[int, subprocess.Popen[
     command = fabula("serve", str(model), "--port", "0", "-q", *options)
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        yield int(process.stdout.readline().rpartition(":")[2]), process
-        process.terminate()
+        try:
+            yield int(process.stdout.readline().rpartition(":")[2]), process
+        finally:
+            process.terminate()
 
 
 def starts(model: Path, rounds: int) -> dict[str, float]:
@@ -203,12 +209,13 @@ async def leaving(port: int, pid: int, count: int) -> dict[str, Any]:
 
 
 def made_up(model: Path, examples: int) -> dict[str, Any]:
-    """Requests that schemathesis makes up from the description."""
+    """Requests that schemathesis makes up from the description, lawful ones and others, NULs among them."""
     with serving(model) as (port, _), tempfile.TemporaryDirectory() as place:
         done = subprocess.run(
             [str(Path(sys.executable).with_name("schemathesis")), "run", f"http://127.0.0.1:{port}/openapi.json",
              "--checks", "not_a_server_error,status_code_conformance,content_type_conformance",
-             "--max-examples", str(examples), "--phases", "coverage,fuzzing", "--request-timeout", "310", "--no-color"],
+             "--max-examples", str(examples), "--mode", "all", "--generation-allow-x00", "true",
+             "--request-timeout", "310", "--no-color"],
             capture_output=True, text=True, check=False, cwd=place,
         )  # fmt: skip
     cases = re.search(r"(\d[\d,]*) generated", done.stdout)

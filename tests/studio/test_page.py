@@ -206,6 +206,20 @@ def test_escape_stops_and_what_was_told_stays(writing: Studio) -> None:
     writing.until("document.querySelectorAll('.word').length === 2")
 
 
+def test_escape_before_the_first_word_stops_it_too(writing: Studio) -> None:
+    asked: list[str] = []
+    writing.page.on("request", lambda request: asked.append(request.url.rpartition("/")[2]))
+    writing.page.route("**/studio/drafts", lambda route: (writing.page.wait_for_timeout(300), route.continue_()))
+    writing.type("The fox")
+    writing.keys("Enter", "Escape")
+    writing.rest()
+    assert writing.words() == ["The", "fox"]
+    assert "drafts" in asked
+    assert "tell" not in asked
+    writing.keys("Enter")
+    writing.until("document.querySelectorAll('.word.offered').length > 0")
+
+
 def test_something_else_undo_and_redo(writing: Studio) -> None:
     told(writing)
     first = writing.words()
@@ -559,6 +573,25 @@ def test_without_torch_it_says_how_to_get_it(opened: Callable[..., Studio]) -> N
     assert "pip install 'fabula[train]'" in studio.find("#cannot-learn").inner_text()
 
 
+def test_texts_are_dropped(opened: Callable[..., Studio], page: Callable[..., Page], tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    studio = opened("learn", server=page())
+    paths = [tmp_path / "老鼠.txt", tmp_path / "mice.txt"]
+    for path in paths:
+        path.write_text("The fox saw a hen. 老鼠开会。", encoding="utf-8")
+    box = studio.find(".drop").bounding_box()
+    hand = studio.page.context.new_cdp_session(studio.page)
+    for moment in ("dragEnter", "dragOver", "drop"):
+        hand.send("Input.dispatchDragEvent", {
+            "type": moment, "x": box["x"] + 20, "y": box["y"] + 20,
+            "data": {"items": [], "files": list(map(str, paths)), "dragOperationsMask": 1},
+        })  # fmt: skip
+        if moment == "dragOver":
+            studio.until("document.querySelector('.drop').classList.contains('over')")
+    studio.until("document.querySelectorAll('#texts input:checked').length === 2")
+    assert {"老鼠.txt", "mice.txt"} <= {text["name"] for text in studio.server.ask("GET", "texts")["texts"]}
+
+
 @pytest.mark.timeout(180)
 def test_one_watches_it_learn(opened: Callable[..., Studio], page: Callable[..., Page], tales: Path) -> None:
     pytest.importorskip("torch")
@@ -595,6 +628,11 @@ def test_one_watches_it_learn(opened: Callable[..., Studio], page: Callable[...,
         studio.find("#stop-lesson").wait_for()
     studio.find("#write-with").wait_for()
     studio.find("#delete-lesson").wait_for()
+    with studio.page.context.expect_page() as coming:
+        studio.page.get_by_role("button", name="Report").click()
+    coming.value.wait_for_url(re.compile("/models/mice/report"))
+    assert coming.value.locator("canvas, svg").count() > 0
+    coming.value.close()
     studio.find("#write-with").click()
     studio.until("document.querySelector('#model')?.value === 'mice'")
     studio.go("learn/mice")

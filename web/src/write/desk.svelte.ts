@@ -23,6 +23,7 @@ const blank = (model: Model | undefined): View => ({
 export class Desk {
   view = $state.raw<View>(blank(undefined));
   blocks = $state.raw<Block[]>(blocks([], []));
+  /** The model tells, or is about to. */
   telling = $state(false);
   /** The place whose other words are shown. */
   choosing = $state<number | null>(null);
@@ -117,24 +118,18 @@ export class Desk {
 
   /** Go on telling from the caret; `again` throws away what is offered and says something else. */
   goOn(again = false): Promise<void> {
-    this.stop();
-    this.choosing = null;
-    return this.#queue(async () => {
-      await this.#ready();
+    return this.#queueTelling(async (teller) => {
       if (await this.#put()) again = false;
       if (this.offers && !again) await this.#do({ act: "keep", stretch: "all" });
-      await this.#tell(again);
+      await this.#tell(teller, again);
     });
   }
 
   /** One of the other words at a place, and the story goes on from there. */
   take(place: number, choice: api.Choice): Promise<void> {
-    this.stop();
-    this.choosing = null;
-    return this.#queue(async () => {
-      await this.#ready();
+    return this.#queueTelling(async (teller) => {
       await this.#do({ act: "take", place, text: choice.text, units: choice.units });
-      await this.#tell(false);
+      await this.#tell(teller, false);
     });
   }
 
@@ -171,7 +166,7 @@ export class Desk {
     });
   }
 
-  /** Stop telling; what was told stays. */
+  /** Stop telling, or do not begin to; what was told stays. */
   stop(): void {
     this.#teller?.abort();
   }
@@ -190,6 +185,22 @@ export class Desk {
     });
     this.#line = next;
     return next;
+  }
+
+  #queueTelling(run: (teller: AbortController) => Promise<void>): Promise<void> {
+    this.stop();
+    this.choosing = null;
+    const teller = new AbortController();
+    this.#teller = teller;
+    this.telling = true;
+    return this.#queue(async () => {
+      try {
+        await this.#ready();
+        await run(teller);
+      } finally {
+        if (this.#teller === teller) this.telling = false;
+      }
+    });
   }
 
   /** The draft is at the server and the caret where it is seen. */
@@ -228,16 +239,14 @@ export class Desk {
     return true;
   }
 
-  async #tell(again: boolean): Promise<void> {
-    const teller = new AbortController();
+  async #tell(teller: AbortController, again: boolean): Promise<void> {
+    if (teller.signal.aborted) return;
     const heard: News[] = [];
     let frame = 0;
     const draw = (): void => {
       frame = 0;
       this.#hear(heard.splice(0));
     };
-    this.#teller = teller;
-    this.telling = true;
     if (again) this.#show({ ...this.view, words: this.view.words.slice(0, this.view.gap), offered: null });
     let view: View | null = null;
     try {
@@ -250,8 +259,7 @@ export class Desk {
       if (!teller.signal.aborted) throw problem;
     } finally {
       cancelAnimationFrame(frame);
-      this.#teller = null;
-      this.telling = false;
+      if (this.#teller === teller) this.telling = false;
       this.#show(view ?? (await api.draft(this.view.id)));
       page.spoken = this.#offeredText();
     }
