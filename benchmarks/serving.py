@@ -34,11 +34,11 @@ def main() -> None:
     parser.add_argument("--short", action="store_true", help="a minute in all")
     parser.add_argument("--clients", type=int, nargs="*", help="numbers of streaming clients, or none; 200 500 1000")
     parser.add_argument("--seconds", type=float, help="for which each number of them asks; 60")
-    parser.add_argument("--examples", type=int, help="that schemathesis makes up for each route; 1000")
+    parser.add_argument("--examples", type=int, help="that schemathesis makes up for each route; 2000")
     options = parser.parse_args()
     short = options.short
     clients = ([50] if short else [200, 500, 1000]) if options.clients is None else options.clients
-    examples = (30 if short else 1000) if options.examples is None else options.examples
+    examples = (30 if short else 2000) if options.examples is None else options.examples
     seconds = options.seconds or (5 if short else 60)
     with tempfile.TemporaryDirectory() as home:
         model, parameters = make(Path(home))
@@ -201,6 +201,7 @@ async def leaving(port: int, pid: int, count: int) -> dict[str, Any]:
     while figure(port, names[0]) + figure(port, names[1]) and time.perf_counter() - began < 10:
         await asyncio.sleep(0.005)
     freed = time.perf_counter() - began
+    await asyncio.sleep(1)  # until the last connections are closed
     after = [*(figure(port, name) for name in names)]
     await asyncio.sleep(1)
     after.append(descriptors(pid))
