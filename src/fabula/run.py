@@ -38,6 +38,12 @@ PATIENCE = 1.5
 ROUNDED = 4096
 """Units that whole numbers are tried on."""
 
+ROUNDING = 3.0
+"""What a try of whole numbers takes in place of a measurement of as many units: two networks are made for it."""
+
+WRITTEN = 5e7
+"""Parameters that are written in a second, at least."""
+
 MARGIN = 1.25
 """What a measurement may take in place of what the last one took."""
 
@@ -159,7 +165,10 @@ class Run:
         if kept and self.check and self.check is not kept:
             whole = check * kept.tokens / max(self.check.tokens, 1)
         past = self.past.seconds if self.past else 0.0
-        self.reserve = SAVING + past + MARGIN * (whole + max(check, self.measuring))
+        share = ROUNDED / max(self.check.tokens, 1) if self.check else 0.0
+        large = rounding.is_large(self.settings.model, self.corpus.tokenizer.size)
+        saving = SAVING + self.parameters / WRITTEN + ROUNDING * check * min(share, 1.0) * large
+        self.reserve = saving + past + MARGIN * (whole + max(check, self.measuring))
 
     @property
     def is_wanted(self) -> bool:

@@ -90,7 +90,7 @@ def choose(
         draw = rng.random()
         if not math.isfinite(top):
             break
-        unit = _step(np.exp(left - top if top else left), draw)
+        unit = _step(np.exp(left if -20 < top < 20 else left - top), draw)  # the rest need no such care
         if allowed is None or allowed(unit):
             return unit
         left = left.copy()

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from fabula.config import ModelConfig
 from fabula.engine.graph import Floats, Graph, Weights
 from fabula.engine.layers import KINDS
-from fabula.engine.plan import build
+from fabula.engine.plan import build, top
 from fabula.engine.weights import check_values, check_weights
 
 if TYPE_CHECKING:
@@ -97,8 +97,8 @@ class Engine:
         """Take in some units: ids (B, T) -> what the last layer says after each (B, T, H), and the new state."""
         parts = [np.empty((0, len(ids), self._hidden), np.float32)]
         for span in _spans(ids, self._gates):
-            top, state = self._run(ids[:, span], state, 0, "top")  # (T, B, H)
-            parts.append(top)
+            said, state = self._run(ids[:, span], state, 0, top(self._config))  # (T, B, H)
+            parts.append(said)
         return np.concatenate(parts).swapaxes(0, 1), state
 
     def step(self, ids: Integers, state: State) -> tuple[Floats, State]:

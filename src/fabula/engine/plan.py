@@ -28,9 +28,9 @@ def build(
 ) -> Graph:
     """ids (T, B), `from` (1,), memories (1, B, H) -> log-probabilities (N, V) of the moments after `from`, memories.
 
-    The hidden states of the last layer at all moments, `top` (T, B, H), are there for those who ask. `int8` makes all
+    The hidden states of the last layer at all moments, `top(config)` (T, B, H), are there for those who ask. `int8` makes all
     products in whole numbers, `single` says that T is always 1, `ready` are the weights of another graph of the same
-    network, made ready already. A graph of single moments leaves out T and the 1 and `from`, and has no `top`.
+    network, made ready already. A graph of single moments leaves out T and the 1 and `from`, and has no such output.
     """
     from onnx import TensorProto, helper  # noqa: PLC0415
 
@@ -55,7 +55,7 @@ def build(
     ]
     if not single:
         graph.inputs.append(helper.make_tensor_value_info("from", TensorProto.INT64, (1,)))
-        graph.outputs.append(helper.make_tensor_value_info("top", TensorProto.FLOAT, ("T", "B", hidden)))
+        graph.outputs.append(helper.make_tensor_value_info(top(config), TensorProto.FLOAT, ("T", "B", hidden)))
     graph.weights = dict(ready) | {
         name: np.ascontiguousarray(array) for name, array in weights.items() if not name.startswith("cells.")
     }
@@ -70,8 +70,6 @@ def build(
     for layer in range(config.layers or 0):
         own = {part: weights[f"cells.{layer}.{part}"] for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")}
         rows = kind.add(graph, layer, rows, own)  # (T, B, I) -> (T, B, H)
-    if not single:
-        graph.add("Identity", [rows], ["top"])
     if config.buckets:
         graph.add("Concat", [rows, "ngrams"], ["heard"], axis=-1)
         rows = "heard"
@@ -81,6 +79,11 @@ def build(
         rows = "rows"
     HEADS[config.head](graph, rows, vocabulary, not config.buckets)  # (N, H) -> (N, V)
     return graph
+
+
+def top(config: ModelConfig) -> str:
+    """What a graph calls the hidden states of the last layer at all moments (T, B, H)."""
+    return f"{(config.layers or 1) - 1}.said"
 
 
 def _add_ngrams(graph: Graph, longest: int, buckets: int) -> None:
