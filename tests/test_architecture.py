@@ -20,7 +20,7 @@ LAYERS = [
     {"tuning", "byteview", "meeting"},
     {"run"},
     {"checkpoints"},
-    {"assembly"},
+    {"assembly", "saving"},
     {"training"},
     {
         "narration",

@@ -18,7 +18,7 @@ read from there until all of it has moved. The manifest leaves report.html out: 
 
 from fabula.folder.claims import check_claim, claim, held
 from fabula.folder.logs import append, log_lengths, publish, read_records, rewind_logs
-from fabula.folder.model import Model, fingerprint, read_backward, read_index, read_model, write_model
+from fabula.folder.model import Model, Weights, fingerprint, read_backward, read_index, read_model, write_model
 from fabula.folder.names import ARRIVING, BACKWARD, FORMAT, INDEX, LOGS, MANIFEST, NETWORK
 from fabula.folder.sealed import as_json, digest, newest, read_text
 from fabula.folder.steps import Checkpoint, latest_step, read_checkpoint, write_checkpoint
@@ -33,6 +33,7 @@ __all__ = [
     "NETWORK",
     "Checkpoint",
     "Model",
+    "Weights",
     "append",
     "as_json",
     "check_claim",
