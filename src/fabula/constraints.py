@@ -236,7 +236,7 @@ class Constraints:
             self._waiting.append(unit)
             return
         _, self._bytes, words, self._word = self._look(unit)
-        self._looked = None
+        self._looked, self._fine = None, -1
         self._closed = self._required is not None and self._required.is_said(self._word.lower())
         if unit == self._tokenizer.end and self._word:
             words, self._word = [*words, self._word.lower()], ""
