@@ -47,7 +47,7 @@ def resign(path: Path) -> None:
     """Make the manifest true again, as an attacker would, so that the deeper checks are reached."""
     manifest = json.loads((path / "manifest.json").read_text())
     for name in manifest["files"]:
-        manifest["files"][name] = folder._digest((path / name).read_bytes())
+        manifest["files"][name] = folder.digest((path / name).read_bytes())
     (path / "manifest.json").write_text(json.dumps(manifest))
 
 
@@ -391,7 +391,7 @@ def test_sparse_giants_are_refused_before_they_are_read(model: Path) -> None:
 
 
 def test_a_network_that_memory_cannot_hold_is_said(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folder, "free_memory", lambda: 100)
+    monkeypatch.setattr("fabula.folder.model.free_memory", lambda: 100)
     with pytest.raises(FolderError, match="GB of memory"):
         folder.read_model(model)
 

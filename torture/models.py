@@ -78,7 +78,5 @@ def lay(path: Path, files: dict[str, bytes], lying: dict[str, bytes]) -> None:
 
 def sign(files: dict[str, bytes]) -> None:
     """Make the manifest true again, as somebody would who means harm."""
-    listed = {
-        name: folder._digest(data) for name, data in files.items() if name not in ("manifest.json", "report.html")
-    }
-    files["manifest.json"] = folder._json({"format": folder.FORMAT, "files": listed})
+    listed = {name: folder.digest(data) for name, data in files.items() if name not in ("manifest.json", "report.html")}
+    files["manifest.json"] = folder.as_json({"format": folder.FORMAT, "files": listed})

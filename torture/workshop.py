@@ -126,7 +126,7 @@ def bits(out: Path) -> dict[str, Any]:
     """All of a model folder that the same training must come to: the network, and the logs without times."""
     return {
         "network": folder.fingerprint(out) if folder.read_model(out) else "",
-        "rest": [folder._newest(out, name, 1 << 30) for name in (folder.INDEX, "training.toml", "README.md")],
+        "rest": [folder.newest(out, name, 1 << 30) for name in (folder.INDEX, "training.toml", "README.md")],
         **{name: _without_times(out / name) for name in folder.LOGS},
     }
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from fabula.endings import LETTER, kind_of
 from fabula.errors import UsageError
-from fabula.novelty import LOST, SHORTEST, Index, Trail, run_hash, word_hash
+from fabula.novelty import LOST, SHORTEST, Index, run_hash, word_hash
 from fabula.sampling import Scores
 from fabula.tokens import Tokenizer
 
@@ -76,8 +76,7 @@ class CopyGuard(Rule):
 
     def __init__(self, index: Index, most: int) -> None:
         self._index, self._most = index, most
-        self._last: list[int] = []  # hashes of the last words, one less than a run has
-        self._trail = LOST
+        self._last: list[int] = []  # hashes of the last words, as many as may be copied
         self._free = most - SHORTEST + 1
 
     @property
@@ -87,25 +86,33 @@ class CopyGuard(Rule):
 
     def allows(self, words: Sequence[str]) -> bool:
         """Whether no run grows too long with these."""
-        return len(words) <= self._free or self._after(words)[2]
+        if len(words) <= self._free:
+            return True
+        line = [*self._last, *map(word_hash, words)]
+        return all(self._run(line[:end]) <= self._most for end in range(len(self._last) + 1, len(line) + 1))
 
     def take(self, words: Sequence[str]) -> None:
-        """Go on along the runs of the source; where the last words are none of them, whatever came before is over."""
-        line = [*self._last, *map(word_hash, words[-SHORTEST:])][-SHORTEST:]
-        if len(line) == SHORTEST and not self._index.has(run_hash(line)):
-            self._last, self._trail, grown = line[1:], LOST, SHORTEST - 1
-        else:
-            self._last, self._trail, _ = self._after(words)
-            grown = max(self._trail.longest, SHORTEST - 1)
-        self._free = self._most - grown
+        """They lie behind the next ones."""
+        self._last = [*self._last, *map(word_hash, words[-self._most :])][-self._most :]
+        self._free = self._most - max(self._run(self._last), SHORTEST - 1)
 
-    def _after(self, words: Sequence[str]) -> tuple[list[int], Trail, bool]:
-        line = [*self._last, *map(word_hash, words)]
-        trail, fine = self._trail, True
-        for end in range(SHORTEST, len(line) + 1):
-            trail = self._index.go_on(trail, run_hash(line[end - SHORTEST : end]))
-            fine = fine and trail.longest <= self._most
-        return line[max(0, len(line) - SHORTEST + 1) :], trail, fine
+    def _run(self, line: Sequence[int]) -> int:
+        """Words of the longest run that ends with these: not fewer than it has, and if more than `most` just as many.
+
+        As long as the short runs that a run consists of are few, nobody need know whether they stand in one place.
+        """
+        length, far = SHORTEST - 1, max(0, len(line) - self._most - 1)
+        starts = range(len(line) - SHORTEST, far - 1, -1)
+        for start in starts:
+            if not self._index.has(run_hash(line[start : start + SHORTEST])):
+                return length
+            length += 1
+        if length <= self._most:
+            return length
+        trail = LOST
+        for start in reversed(starts):
+            trail = self._index.go_on(trail, run_hash(line[start : start + SHORTEST]))
+        return trail.longest
 
 
 class Required:
@@ -176,6 +183,7 @@ class Constraints:
         # Units that the rules have not been told of: of so few words that none can break a rule.
         self._waiting, self._free, self._inside = list[int](), 0, False
         self._kinds: dict[int, tuple[int, bool, bool]] = {}
+        self._fine = -1  # a unit that was found to be free, and nothing has come since
 
     @property
     def owes_words(self) -> bool:
@@ -185,6 +193,7 @@ class Constraints:
     def allows(self, unit: int) -> bool:
         """Whether a unit may come next; the end of a story always may."""
         if self._is_free(unit):
+            self._fine = unit
             return True
         piece, _, words, unfinished = self._look(unit)
         if self._letters and not self._letters.isdisjoint(piece.casefold()):
@@ -219,14 +228,15 @@ class Constraints:
 
     def take(self, unit: int) -> None:
         """It has come."""
-        if self._is_free(unit):
+        if unit == self._fine or self._is_free(unit):
+            self._fine = -1
             words, begins_inside, ends_inside = self._kinds[unit]
             self._free -= words - (begins_inside and self._inside)
             self._inside = ends_inside
             self._waiting.append(unit)
             return
         _, self._bytes, words, self._word = self._look(unit)
-        self._looked = None
+        self._looked, self._fine = None, -1
         self._closed = self._required is not None and self._required.is_said(self._word.lower())
         if unit == self._tokenizer.end and self._word:
             words, self._word = [*words, self._word.lower()], ""
@@ -258,7 +268,7 @@ class Constraints:
     def _tell_rules(self) -> None:
         """Of the units that have come since they were told last."""
         spelled = self._bytes + b"".join(map(self._tokenizer.spelling, self._waiting))
-        self._waiting, self._looked = list[int](), None
+        self._waiting, self._looked, self._fine = list[int](), None, -1
         piece, used = codecs.utf_8_decode(spelled, "replace", False)
         self._bytes = spelled[used:]
         words, self._word = self._words(piece)

@@ -19,6 +19,7 @@ from fabula.baseline import Baseline
 from fabula.cells import State
 from fabula.config import Settings
 from fabula.corpus import Corpus, Part
+from fabula.errors import DivergedError
 from fabula.evaluation import Measure, measure
 from fabula.events import Event, Listener
 from fabula.forecast import Forecast
@@ -180,6 +181,16 @@ class Run:
         """Whether all numbers that go into a file are numbers."""
         parts = (self.model.state_dict().values(), self.averages.values(), self.state, *self.optimizer.state.values())
         return all(bool(torch.isfinite(tensor).all()) for part in parts for tensor in part)
+
+    def expect_numbers(self) -> None:
+        """Before anything is saved; errors: DivergedError."""
+        if not self.is_finite:
+            raise self.diverged("the weights became infinite or NaN")
+
+    def diverged(self, what: str) -> DivergedError:
+        """What is wrong with it, and what to try."""
+        advice = f"try --set training.lr={self.lr / 3:.1g}"
+        return DivergedError(f"{what} at step {self.step:,} with learning rate {self.lr:.2g}: {advice}")
 
     def hurry(self) -> None:
         """Somebody waits: what is not measured in a moment stays unknown."""

@@ -1,14 +1,13 @@
 """Learning: corpus and settings in, model folder out; it tells no stories and prints nothing (see events).
 
-The loop is `_learn`; how a run is put together stands in `assembly`.
+The loop is `_learn`; how a run is put together stands in `assembly`, how it ends in `saving`.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Sequence
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,14 +17,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fabula import assembly, card, checkpoints, folder, precision, processor, recipe, stopping
-from fabula.baseline import Baseline, Beside
+from fabula import assembly, checkpoints, folder, precision, processor, recipe, saving, stopping
+from fabula.baseline import Baseline
 from fabula.cells import State
 from fabula.config import Settings, TrainingConfig
-from fabula.corpus import Corpus, Part
-from fabula.errors import DivergedError, SavingError
-from fabula.evaluation import Measure
-from fabula.events import Began, Evaluated, Finished, Foretold, Listener, Stepped
+from fabula.corpus import Corpus
+from fabula.errors import DivergedError
+from fabula.events import Began, Evaluated, Foretold, Listener, Stepped
 from fabula.forecast import forecast
 from fabula.inheritance import Ancestor
 from fabula.optimizers import clip, gradients_of
@@ -111,19 +109,19 @@ def _carry_out(run: Run) -> Outcome:
         try:
             stopped = _learn(run)
             if stopped == "interrupted":
-                return _leave(run)
+                return saving.leave(run)
             steps, seconds = run.settings.training.rhythm
             half = run.settings.training.both_ways and not run.corpus.backward  # the other may be cut short
             if half or 0 < steps <= run.step or 0 < seconds <= run.seconds:
                 checkpoints.save(run)
             try:
-                return _write(run, stopped)
+                return saving.write(run, stopped)
             except Interruption:
-                return _leave(run)
+                return saving.leave(run)
         except DivergedError:
             if run.best_weights:
                 with suppress(Interruption):
-                    _write(run, "diverged")
+                    saving.write(run, "diverged")
             raise
 
 
@@ -132,17 +130,6 @@ def _note(run: Run, number: int) -> None:
     if run.stop:
         raise stopping.Stopped(number)
     run.stop = number
-
-
-def _leave(run: Run) -> Outcome:
-    """Save where it stands and write what it knows by now, quickly; errors: SavingError."""
-    _expect_numbers(run)
-    if not checkpoints.save(run):
-        last = folder.latest_step(run.out)
-        then = f"; fabula train --resume {str(run.out)!r} goes on from {last}" if last else ""
-        raise SavingError(f"stopped, but step {run.step:,} could not be saved: make room in {str(run.out)!r}{then}")
-    run.hurry()
-    return _write(run, "interrupted")
 
 
 # --- the loop ------------------------------------------------------------------------------------------------------
@@ -168,7 +155,7 @@ def _learn(run: Run) -> str:
         loss, length = mean.item(), clip(gradients, training.clip)
         run.lr = _rate(training, run.progress)
         if not (math.isfinite(loss) and math.isfinite(length)):
-            raise _diverged(run, f"the loss became {loss}")
+            raise run.diverged(f"the loss became {loss}")
         with torch.no_grad():
             run.optimizer.step(gradients, run.lr)
             run.average()
@@ -193,7 +180,7 @@ def _learn(run: Run) -> str:
         ending = _follow(run, limit)
         steps, seconds = training.rhythm
         if not ending and ((steps and run.step % steps == 0) or 0 < seconds <= run.seconds - run.saved_at):
-            _expect_numbers(run)
+            run.expect_numbers()
             checkpoints.save(run)
     return ending
 
@@ -212,17 +199,6 @@ def _follow(run: Run, limit: str | None = None) -> str:
     except Interruption:
         return "interrupted"
     return run.ending or limit
-
-
-def _diverged(run: Run, what: str) -> DivergedError:
-    advice = f"try --set training.lr={run.lr / 3:.1g}"
-    return DivergedError(f"{what} at step {run.step:,} with learning rate {run.lr:.2g}: {advice}")
-
-
-def _expect_numbers(run: Run) -> None:
-    """Before anything is saved; errors: DivergedError."""
-    if not run.is_finite:
-        raise _diverged(run, "the weights became infinite or NaN")
 
 
 def _look_ahead(run: Run) -> None:
@@ -360,8 +336,8 @@ def _evaluate(run: Run) -> str:
         held_out = run.measured(run.check)
         figure, measured_in = held_out.bits_per_byte, run.seconds - began
     if not math.isfinite(figure):
-        raise _diverged(run, f"the held-out figure became {figure}")
-    _expect_numbers(run)
+        raise run.diverged(f"the held-out figure became {figure}")
+    run.expect_numbers()
     run.evaluations = max(run.evaluations, int(run.progress * training.evaluations))
     is_best = figure < run.best
     run.since_best = 0 if is_best else run.since_best + 1
@@ -390,96 +366,3 @@ def _evaluate(run: Run) -> str:
     run.measuring = run.seconds - began
     run.keep_back(measured_in)
     return ending
-
-
-def _write(run: Run, stopped: str) -> Outcome:
-    """Measure the best weights on all held-out stories and write the model folder; leaves the run as it was.
-
-    Errors: Interruption while nothing is written yet; SavingError, and what lay there before is untouched.
-    """
-    with run.finest():
-        return _written(run, stopped)
-
-
-def _written(run: Run, stopped: str) -> Outcome:
-    kept = run.corpus.held_out
-    held_out = run.best_measure or (_judged(run, kept) if kept else None)
-    accuracy = float(np.mean(run.hits)) if run.hits else 0.0
-    if run.corpus.by_heart:
-        with suppress(Interruption) if run.stop else nullcontext():
-            right, total, _ = run.known()
-            accuracy = right / total
-    looked_back, before = None, None
-    if run.past:
-        found = _judged(run, run.past.stories)
-        looked_back, before = found.bits_per_byte if found else None, run.past.bits_per_byte
-    limit = run.limit
-    patience = None if limit is None else max(0.0, limit - run.seconds)
-    if stopped == "interrupted":
-        patience = 0.0
-
-    def leave() -> bool:
-        return not run.is_wanted
-
-    beside = run.baseline.beside(held_out, patience, leave) if run.baseline else Beside()
-    about = {
-        "name": run.out.resolve().name,
-        "unit": run.corpus.tokenizer.unit,
-        "steps": run.step,
-        "stopped": stopped,
-        "learned_from": dataclasses.asdict(run.corpus.train.counts) | {"stories": len(run.corpus.train.streams)},
-        "by_heart": run.corpus.by_heart,
-        "train_accuracy": accuracy,
-        "held_out": held_out.to_json() if held_out else None,
-        **dataclasses.asdict(beside),
-        "forecast_bits_per_byte": run.forecast.to_json() if run.forecast else None,
-        "epochs": round(run.epochs, 3),
-        "units": run.corpus.train.tokens,
-        "digest": run.corpus.digest,
-        "from_model": run.settings.training.from_model,
-        "old_held_out_bits_per_byte": looked_back,
-        "old_held_out_bits_per_byte_before": before,
-        "parameters": run.parameters,
-        "backward": run.corpus.backward,
-    }
-    weights = arrays(run.model.state_dict())
-    about["int8_cost"] = None if stopped == "interrupted" else run.rounding_cost(weights)
-    index = run.source.index(until=leave) if run.source else None
-    if run.stop and stopped != "interrupted":
-        raise Interruption
-    try:
-        folder.write_model(
-            run.out,
-            settings=run.settings,
-            tokenizer=run.corpus.tokenizer,
-            weights=weights,
-            about=about,
-            card=card.write_card(about, run.settings),
-            index=index,
-        )
-    except OSError as error:
-        why = error.strerror or str(error)
-        goes_on = folder.latest_step(run.out) or checkpoints.save(run)
-        then = f", then fabula train --resume {str(run.out)!r} goes on" if goes_on else ""
-        raise SavingError(f"the model could not be written to {str(run.out)!r} ({why}): make room{then}") from None
-    run.say(Finished(step=run.step, weights=weights))
-    return Outcome(
-        folder=run.out, seconds=run.seconds, steps=run.step, train_accuracy=accuracy, held_out=held_out,
-        baseline=beside.baseline_bits_per_byte, mixture=beside.mixture_bits_per_byte,
-        mixture_weight=beside.mixture_weight, stopped=stopped, forecast=run.forecast,
-        epochs=run.epochs, old_held_out=looked_back, old_held_out_before=before, int8_cost=about["int8_cost"],
-        signal=run.stop if stopped == "interrupted" else 0,
-    )  # fmt: skip
-
-
-def _judged(run: Run, part: Part) -> Measure | None:
-    """A measurement for the folder; None when somebody cannot wait for it. Errors: Interruption, DivergedError."""
-    try:
-        found = run.measured(part)
-    except Interruption:
-        if run.until == math.inf:
-            raise
-        return None
-    if not math.isfinite(found.nats):
-        raise _diverged(run, f"the held-out figure became {found.bits_per_byte}")
-    return found

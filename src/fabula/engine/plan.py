@@ -28,9 +28,9 @@ def build(
 ) -> Graph:
     """ids (T, B), `from` (1,), memories (1, B, H) -> log-probabilities (N, V) of the moments after `from`, memories.
 
-    The hidden states of the last layer at all moments, `top(config)` (T, B, H), are there for those who ask. `int8` makes all
-    products in whole numbers, `single` says that T is always 1, `ready` are the weights of another graph of the same
-    network, made ready already. A graph of single moments leaves out T and the 1 and `from`, and has no such output.
+    `top(config)`, the hidden states of the last layer at all moments (T, B, H), is there for those who ask. `int8`
+    makes all products in whole numbers, `single` says that T is always 1, `ready` are the weights of another graph of
+    the same network, made ready already. A graph of single moments leaves out T and the 1 and `from`, and has no `top`.
     """
     from onnx import TensorProto, helper  # noqa: PLC0415
 

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from fabula.endings import LETTER, WORD, kind_of
 from fabula.engine import Floats, Integers, State
 from fabula.sampling import FAR, Filter, choose
-from fabula.storyteller import PATIENCE, Storyteller
+from fabula.storyteller import Storyteller
+from fabula.tale import PATIENCE
 from fabula.tokens import Tokenizer
 
 Heard = tuple[Floats, State]

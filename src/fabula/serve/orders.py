@@ -14,7 +14,8 @@ from fabula.serve.limits import TOKENS, Limits
 from fabula.serve.mailbox import Mailbox
 from fabula.serve.refusals import Refusal
 from fabula.serve.rows import Judged, Story, Verbatim, biases
-from fabula.storyteller import Storyteller, Tale
+from fabula.storyteller import Storyteller
+from fabula.tale import Tale
 from fabula.tokens import Tokenizer
 
 SHORT = 16

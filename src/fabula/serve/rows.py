@@ -14,7 +14,7 @@ from fabula.endings import Ending
 from fabula.engine import Floats
 from fabula.sampling import Filter, History, Scores
 from fabula.serve.refusals import Refusal
-from fabula.storyteller import Tale
+from fabula.tale import Tale
 from fabula.tokens import Decoder, Tokenizer
 
 

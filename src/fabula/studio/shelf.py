@@ -23,9 +23,10 @@ from fabula.rounding import choose as choose_precision
 from fabula.serve.app import House
 from fabula.serve.refusals import Refusal
 from fabula.serve.rows import name as name_of
-from fabula.storyteller import UNHEARD, Storyteller
+from fabula.storyteller import Storyteller
 from fabula.studio import inside
 from fabula.studio.views import settings_of
+from fabula.tale import UNHEARD
 
 READ = 200
 """Units of a text that the network is watched at."""

@@ -22,11 +22,12 @@ from fabula.engine import Floats, State
 from fabula.errors import UsageError
 from fabula.novelty import Copied
 from fabula.sampling import FAR, Filter, choose, filters
-from fabula.storyteller import PATIENCE, UNHEARD, Storyteller
+from fabula.storyteller import Storyteller
 from fabula.table.memory import Memory
 from fabula.table.seams import Seams, wants_space
 from fabula.table.search import Choice, likeliest
 from fabula.table.tree import ROOT, Table
+from fabula.tale import PATIENCE, UNHEARD
 
 STRETCHES = ("word", "sentence", "paragraph", "story")
 """How far the model goes on when it is let."""

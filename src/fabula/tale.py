@@ -1,0 +1,106 @@
+"""One story while it is told: log-probabilities in, pieces of text out; knows no network and no neighbours.
+
+Legend: V vocabulary.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fabula.constraints import Constraints
+from fabula.endings import Ending
+from fabula.engine import Floats
+from fabula.sampling import Filter, choose
+from fabula.tokens import Decoder, Tokenizer
+
+PATIENCE = 64
+"""Units spent on each word asked for, at most: endless white space, or a word without end, must come to an end."""
+
+UNHEARD = 100.0
+"""Most nats of a unit: the network ruled it out, and a constraint made it come."""
+
+
+class Tale:
+    """One story while it is told: fed with the log-probabilities after `latest` until it is `over`.
+
+    `budget` is the most units it may have; by default so many that only a story without an end meets it.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        prompt: list[int],
+        *,
+        filters: list[Filter],
+        rng: np.random.Generator,
+        ending: Ending,
+        exact: bool,
+        seam: bool,
+        constraints: Constraints | None,
+        budget: int | None = None,
+    ) -> None:
+        self.over, self.nats = False, 0.0
+        self.said = ""
+        """What the latest unit says, whether it may be shown yet or not."""
+        self.broken = False
+        """Whether it ended because it had no more units to spend."""
+        self._constraints, self._queue = constraints, list[int]()
+        self.latest = tokenizer.end
+        self._tokenizer, self._filters, self._rng, self._ending = tokenizer, filters, rng, ending
+        self._history = list(prompt)
+        self._first = 0  # place in the history where the present story begins
+        self._exact, self._seam = exact, seam
+        self._budget = budget or PATIENCE * ending.most
+        self._decoder = Decoder(tokenizer)
+        for token in prompt[-1:]:  # which ends a character, and sets what follows apart from a story's beginning
+            self._decoder.feed(token)
+
+    def go_on(self, scores: Floats) -> str:
+        """Choose the next unit by its log-probabilities (V,); the text that may be shown now."""
+        self.latest = self._choose(scores)
+        self.nats += min(-float(scores[self.latest]), UNHEARD)
+        if self._constraints:
+            self._constraints.take(self.latest)
+            self._ending.may_be_early = not self._constraints.owes_words
+        self._budget -= 1
+        spent, done = self._budget <= 0, self._budget <= 0
+        if self.latest == self._tokenizer.end:
+            spent = spent and self._exact and not self._ending.full
+            done = done or self._ending.full or not self._exact
+            self.said = self._decoder.flush() if done else self._decoder.flush() + "\n\n"
+            self._decoder, self._first = Decoder(self._tokenizer), len(self._history)
+        else:
+            self._history.append(self.latest)
+            self.said = self._decoder.feed(self.latest)
+            if self._seam:
+                self.said, self._seam = self.said.removeprefix(" "), False
+        shown = self._ending.feed(self.said)
+        self.broken = spent and not self._ending.over
+        if done and not self._ending.over:
+            shown += self._ending.rest(broken=self._budget <= 0)
+        self.over = done or self._ending.over
+        return shown
+
+    def _choose(self, scores: Floats) -> int:
+        """The next unit; a story that has just begun, or just been taken up, does not end at once."""
+        tokenizer = self._tokenizer
+        if self.latest == tokenizer.end:
+            scores = scores.copy()
+            scores[tokenizer.end] = -np.inf
+        if (fits := tokenizer.continuations(self._decoder.begun)) is not None:
+            scores = np.where(fits, scores, -np.inf)
+        if self._seam:
+            spaced = [tokenizer.spelling(token).startswith(b" ") for token in range(tokenizer.size)]
+            scores = np.where(spaced, scores, -np.inf) if any(spaced) else scores
+        rules = self._constraints
+        if rules is None:
+            return choose(scores, self._history, self._filters, self._rng)
+        if not self._queue:
+            drawn = choose(scores, self._history, self._filters, self._rng, rules.allows)
+            self._queue = rules.instead(drawn, scores, self._ending.count) or [drawn]
+        return self._queue.pop(0)
+
+    def window(self, size: int) -> list[int]:
+        """The last `size` units of the present story, after end marks where it has not so many."""
+        units = self._history[max(self._first, len(self._history) - size) :]
+        return [self._tokenizer.end] * (size - len(units)) + units
