@@ -135,12 +135,12 @@ def foretold() -> str:
         for low, _, high in [row["forecast"]]
         if not low <= row["bits_per_byte"] <= high
     ]
+    inside = len(figures) - len(missed)
     return f"""
-The forecast, in runs of a minute that its numbers were not fitted to: inside its interval on {len(figures) - len(missed)} of
-{len(figures)} texts (the aim: all, 4 the least). Missed: {", ".join(missed) or "none"}.
+The forecast, in runs of a minute that its numbers were not fitted to: inside its interval on {inside} of {len(figures)}
+texts (the aim: all, 4 the least). Missed: {", ".join(missed) or "none"}.
 
 {conditions("foretold-60s")}
-
 """
 
 

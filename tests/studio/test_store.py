@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -131,6 +132,19 @@ def test_whatever_lies_in_its_place_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x", encoding="utf-8")
     with pytest.raises(FolderError):
         Store(tmp_path / "file").put("lessons", ROW)
+
+
+def test_servers_that_open_a_new_file_at_once_all_can(tmp_path: Path) -> None:
+    for number in range(40):
+        begin = threading.Barrier(4)
+
+        def put(name: str, home: Path = tmp_path / str(number), begin: threading.Barrier = begin) -> bool:
+            store = Store(home)
+            begin.wait()
+            return store.put("lessons", ROW | {"name": name})
+
+        with ThreadPoolExecutor(4) as servers:
+            assert all(servers.map(put, "abcd"))
 
 
 def test_a_file_that_another_program_holds_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -105,7 +105,7 @@ class Store:
         database.row_factory = sqlite3.Row
         database.text_factory = _text  # one bad row hides no other
         try:
-            database.execute("PRAGMA journal_mode = WAL")  # a kill loses nothing that was said to be saved
+            _log_ahead(database)
             database.execute("PRAGMA synchronous = FULL")
             database.execute("PRAGMA trusted_schema = OFF")
             self._migrate(database)
@@ -126,6 +126,19 @@ class Store:
                 for sentence in filter(str.strip, migration.split(";")):
                     database.execute(sentence)
             database.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+
+
+def _log_ahead(database: sqlite3.Connection) -> None:
+    """A kill then loses nothing that was said to be saved. Where two do this at once SQLite sends one away unheard."""
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            database.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(0.01)
 
 
 def _text(data: bytes) -> str:
