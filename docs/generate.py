@@ -264,8 +264,8 @@ A model of the text tales, trained for a minute:
 * {together["compared"]:,} times a story was told alone and in a batch of 2, 7 or 64, fp32 and int8: different
   {together["different"]} times.
 * `--max-copy 8` writes at {told["guard"]["guarded, of that"]:.2f} of the speed without (the aim: 0.95).
-* {long["words"]:,} words in a row in {long["seconds"]:.0f} s: the last fiftieth takes
-  {long["the last fiftieth over the first"]:.2f} times as long as the first, the last tenth
+* {long["words"]:,.0f} words in a row in {long["seconds"]:.0f} s, medians of {long.get("texts", 1)} texts: the last
+  fiftieth takes {long["the last fiftieth over the first"]:.2f} times as long as the first, the last tenth
   {long["the last tenth over the first"]:.2f}; memory grows by {long["megabytes grown"]:.1f} MB (the most: 1.05 times
   and 5 MB).
 * The index of a million words: {told["index"]["megabytes"]:.0f} MB, made in {told["index"]["seconds"]:.1f} s (the most:
