@@ -39,7 +39,7 @@ PATIENCE = 1.5
 ROUNDED = 4096
 """Units that whole numbers are tried on."""
 
-ROUNDING = 3.0
+ROUNDING = 6.0
 """What a try of whole numbers takes in place of a measurement of as many units: two networks are made for it."""
 
 WRITTEN = 5e7
@@ -103,6 +103,8 @@ class Run:
     """0 .. 1 of whichever limit is nearest."""
     reserve: float = SAVING
     """Seconds kept back for the last measurements and for saving."""
+    saving: float = SAVING
+    """Those of them that nothing else may take: whole numbers are tried, the folder is written."""
     learning_from: tuple[float, float] = (0.0, 0.0)
     """Progress and epochs when it began to learn, or went on, with nothing else to do beside."""
     by_pace: list[str] = field(default_factory=list)
@@ -168,8 +170,8 @@ class Run:
         past = self.past.seconds if self.past else 0.0
         share = ROUNDED / max(self.check.tokens, 1) if self.check else 0.0
         large = rounding.is_large(self.settings.model, self.corpus.tokenizer.size)
-        saving = SAVING + self.parameters / WRITTEN + ROUNDING * check * min(share, 1.0) * large
-        self.reserve = saving + past + MARGIN * (whole + max(check, self.measuring))
+        self.saving = SAVING + self.parameters / WRITTEN + ROUNDING * check * min(share, 1.0) * large
+        self.reserve = self.saving + past + MARGIN * (whole + max(check, self.measuring))
 
     @property
     def is_wanted(self) -> bool:

@@ -51,7 +51,7 @@ def _written(run: Run, stopped: str) -> Outcome:
         found = _judged(run, run.past.stories)
         looked_back, before = found.bits_per_byte if found else None, run.past.bits_per_byte
     limit = run.limit
-    patience = None if limit is None else max(0.0, limit - run.seconds)
+    patience = None if limit is None else max(0.0, limit - run.seconds - run.saving)
     if stopped == "interrupted":
         patience = 0.0
 
