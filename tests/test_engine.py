@@ -320,6 +320,27 @@ def test_threads_are_as_many_as_there_is_work_for(monkeypatch: pytest.MonkeyPatc
         assert build(config, V, weights).threads() == threads
 
 
+def test_one_story_alone_has_fewer_threads_and_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "cores", lambda: 6)
+    config, weights = network(hidden=512, embedding=8)
+    graph = build(config, V, weights, int8=True, single=True)
+    assert (graph.threads(), graph.threads(alone=True)) == (5, 1)  # a million weights of one byte
+    config, weights = network(hidden=1024, embedding=1024)
+    assert build(config, V, weights, int8=True, single=True).threads(alone=True) == 3  # eight millions of them
+    for cell in ("lstm", "gru"):
+        config, weights = network(cell, hidden=512, embedding=64, head="tied", vocabulary=300)
+        engine = Engine(config, 300, weights, int8=True)
+        ids, state = np.arange(5), engine.initial_state(5)
+        for _ in range(3):
+            rows = [engine.step(ids[n : n + 1], tuple(part[n : n + 1] for part in state)) for n in range(5)]
+            scores, state = engine.step(ids, state)
+            assert all((scores[n : n + 1] == row).all() for n, (row, _) in enumerate(rows))
+            assert all(
+                (a[n : n + 1] == b).all() for n, (_, own) in enumerate(rows) for a, b in zip(state, own, strict=True)
+            )
+        assert len(set(map(id, engine._sessions.values()))) == 2
+
+
 def test_probabilities_add_up_to_one_and_nothing_is_no_step() -> None:
     config, weights = network()
     engine = Engine(config, V, weights)

@@ -23,10 +23,10 @@ from fabula.tokens import Tokenizer
 LIKELY = math.log(0.02)
 """A required word that is likelier than this comes before it is due."""
 
-_LETTERS = re.compile(rb"\w+")
-
 LONGEST = 16
 """Words that a required phrase may have."""
+
+_LETTERS = re.compile(rb"\w+")
 
 Spans = Callable[[str], Iterable[tuple[int, int, str]]]
 """Finds the words of a text: where each begins and ends, and the word as it is compared."""
@@ -183,7 +183,6 @@ class Constraints:
         # Units that the rules have not been told of: of so few words that none can break a rule.
         self._waiting, self._free, self._inside = list[int](), 0, False
         self._kinds: dict[int, tuple[int, bool, bool]] = {}
-        self._fine = -1  # a unit that was found to be free, and nothing has come since
 
     @property
     def owes_words(self) -> bool:
@@ -193,7 +192,6 @@ class Constraints:
     def allows(self, unit: int) -> bool:
         """Whether a unit may come next; the end of a story always may."""
         if self._is_free(unit):
-            self._fine = unit
             return True
         piece, _, words, unfinished = self._look(unit)
         if self._letters and not self._letters.isdisjoint(piece.casefold()):
@@ -228,15 +226,14 @@ class Constraints:
 
     def take(self, unit: int) -> None:
         """It has come."""
-        if unit == self._fine or self._is_free(unit):
-            self._fine = -1
+        if self._is_free(unit):
             words, begins_inside, ends_inside = self._kinds[unit]
             self._free -= words - (begins_inside and self._inside)
             self._inside = ends_inside
             self._waiting.append(unit)
             return
         _, self._bytes, words, self._word = self._look(unit)
-        self._looked, self._fine = None, -1
+        self._looked = None
         self._closed = self._required is not None and self._required.is_said(self._word.lower())
         if unit == self._tokenizer.end and self._word:
             words, self._word = [*words, self._word.lower()], ""
@@ -268,7 +265,7 @@ class Constraints:
     def _tell_rules(self) -> None:
         """Of the units that have come since they were told last."""
         spelled = self._bytes + b"".join(map(self._tokenizer.spelling, self._waiting))
-        self._waiting, self._looked, self._fine = list[int](), None, -1
+        self._waiting, self._looked = list[int](), None
         piece, used = codecs.utf_8_decode(spelled, "replace", False)
         self._bytes = spelled[used:]
         words, self._word = self._words(piece)
@@ -279,8 +276,8 @@ class Constraints:
     def _set_free(self) -> None:
         """How many words may come whatever they are; of one that has begun nobody knows yet what it will be."""
         self._inside = self._word[-1:].isascii() and self._word[-1:].isalnum()
-        told = bool(self._letters) or self._required is not None
-        self._free = -1 if told else min((rule.free for rule in self._rules), default=0) - bool(self._word)
+        needs_all = bool(self._letters) or self._required is not None  # these look at every unit
+        self._free = -1 if needs_all else min((rule.free for rule in self._rules), default=0) - bool(self._word)
 
     def _look(self, unit: int) -> tuple[str, bytes, list[str], str]:
         """What a unit would make of the story."""
