@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fabula.streams import Lanes, Windows, ceiling, join
+from fabula.streams import Held, Lanes, Windows, ceiling, join
 
 END = 99
 STORIES = [np.arange(10, 10 + n, dtype=np.int32) for n in (4, 1, 7, 3)]
@@ -27,7 +27,7 @@ def test_every_unit_is_a_target_once_an_epoch_or_twice_at_a_seam(
     starts = np.cumsum([0, *lengths])
     stories = [np.arange(starts[i], starts[i + 1], dtype=np.int32) for i in range(len(lengths))]
     end = int(starts[-1])
-    lanes = Lanes(stories, end, batch=batch, length=length, seed=seed)
+    lanes = Lanes(Held(stories), end, batch=batch, length=length, seed=seed)
     seen = np.concatenate([lanes.batch(step)[1].ravel() for step in range(lanes.steps_per_epoch)])
     counts = np.bincount(seen, minlength=end + 1)
     assert (counts[:end] >= 1).all()
@@ -36,7 +36,7 @@ def test_every_unit_is_a_target_once_an_epoch_or_twice_at_a_seam(
 
 
 def test_a_single_text_is_read_on_without_a_break() -> None:
-    lanes = Lanes([np.arange(23, dtype=np.int32)], 23, batch=4, length=3, seed=1)
+    lanes = Lanes(Held([np.arange(23, dtype=np.int32)]), 23, batch=4, length=3, seed=1)
     previous = lanes.batch(0)
     assert previous[0][0, 0] == 23, "the first lane begins where a story does, with the end mark"
     for step in range(1, 3 * lanes.steps_per_epoch):
@@ -47,18 +47,18 @@ def test_a_single_text_is_read_on_without_a_break() -> None:
 
 
 def test_batches_are_functions_of_seed_and_step() -> None:
-    one, other = (Lanes(STORIES, END, batch=2, length=3, seed=7) for _ in range(2))
+    one, other = (Lanes(Held(STORIES), END, batch=2, length=3, seed=7) for _ in range(2))
     later = one.batch(40)
     for step in (3, 40):
         other.batch(step)
     np.testing.assert_array_equal(later[0], other.batch(40)[0])
-    different = Lanes(STORIES, END, batch=2, length=3, seed=8)
+    different = Lanes(Held(STORIES), END, batch=2, length=3, seed=8)
     orders = [np.concatenate([feed.batch(s)[1].ravel() for s in range(9)]).tolist() for feed in (one, different)]
     assert orders[0] != orders[1]
 
 
 def test_targets_follow_inputs() -> None:
-    inputs, targets = Lanes(STORIES, END, batch=3, length=4, seed=0).batch(0)
+    inputs, targets = Lanes(Held(STORIES), END, batch=3, length=4, seed=0).batch(0)
     np.testing.assert_array_equal(inputs[:, 1:], targets[:, :-1])
 
 

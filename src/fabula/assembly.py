@@ -18,7 +18,7 @@ from fabula.inheritance import GENTLER, Ancestor
 from fabula.model import LanguageModel, NumpyScorer
 from fabula.pretrained import initial_embedding
 from fabula.run import Run
-from fabula.streams import Feed, Lanes, Windows, frequencies
+from fabula.streams import Feed, Lanes, Windows
 from fabula.tuning import begin_from, freeze, look_back, optimizer_for
 
 CHECK_TOKENS = 16_384
@@ -153,7 +153,7 @@ def _assemble(out: Path, settings: Settings, corpus: Corpus, listeners: Sequence
     footprint.check(shape, training, corpus.tokenizer.size, corpus.train.tokens, processor.free_memory(place))
     model = LanguageModel(shape, corpus.tokenizer.size, torch.Generator().manual_seed(training.seed))
     if shape.head in {"adaptive", "sampled"}:
-        model.set_counts(frequencies(streams, end))
+        model.set_counts(streams.frequencies(end))
     if start is not None:
         model.set_embedding(start, frozen=training.freeze_vectors)
     model.to(place)

@@ -21,7 +21,7 @@ from fabula.events import Saved, Warned
 from fabula.forecast import Forecast
 from fabula.inheritance import Past, cut
 from fabula.run import Run, arrays
-from fabula.streams import join
+from fabula.streams import Held, join
 
 COUNTERS = (
     "since_best", "losses", "hits", "tokens", "reserve", "ready", "precision", "by_pace", "evaluations", "judged", "lr",
@@ -103,7 +103,7 @@ def restore(run: Run, saved: folder.Checkpoint) -> None:
         run.best_measure = Measure(**figures, costs=saved.tensors["best_costs"])
     if past := saved.state.get("past"):
         stories = cut(saved.tensors["past"].astype(np.int32), run.corpus.tokenizer.end)
-        part = Part(stories, Counts(**past["counts"]))
+        part = Part(Held(stories), Counts(**past["counts"]))
         run.past = Past(stories=part, bits_per_byte=past["bits_per_byte"], seconds=past["seconds"])
     run.step = saved.step
     run.best = math.inf if saved.state["best"] is None else saved.state["best"]

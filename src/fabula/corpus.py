@@ -15,25 +15,26 @@ import numpy as np
 from fabula import fineness
 from fabula.config import TextConfig
 from fabula.evaluation import Counts
+from fabula.streams import Held, Stories
 from fabula.text import Story, count_words, read_library, recommend_unit, split
-from fabula.tokens import Ids, Tokenizer, build
+from fabula.tokens import Tokenizer, build
 
 
 @dataclass(frozen=True)
 class Part:
     """Some stories as ids, with what is needed to judge a figure measured on them."""
 
-    streams: tuple[Ids, ...]
+    streams: Stories
     counts: Counts
 
     @property
     def tokens(self) -> int:
         """Units in all stories, end marks not counted."""
-        return sum(len(stream) for stream in self.streams)
+        return self.streams.tokens
 
     def backwards(self) -> Part:
         """The same stories from their ends to their beginnings; their bytes are the same."""
-        return replace(self, streams=tuple(np.ascontiguousarray(stream[::-1]) for stream in self.streams))
+        return replace(self, streams=self.streams.backwards())
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def count(stories: Sequence[Story]) -> Counts:
 
 def encode(stories: Sequence[Story], tokenizer: Tokenizer) -> Part:
     """Some stories as ids."""
-    return Part(tuple(tokenizer.encode_many([story.text for story in stories])), count(stories))
+    return Part(Held(tokenizer.encode_many([story.text for story in stories])), count(stories))
 
 
 def first(stories: Sequence[Story], tokenizer: Tokenizer, most: int) -> tuple[Story, ...]:

@@ -1,20 +1,70 @@
 """Token streams into lanes and windows, each batch a pure function of (seed, step); knows no text and no network.
 
+Of several processes each has its share of every batch: with all shares side by side it is the batch of one alone.
+
 Legend: B lanes, T time, W window, N units in the whole stream.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fabula.errors import UsageError
+
 Ids = NDArray[np.int32]
 Batch = tuple[NDArray[np.int64], NDArray[np.int64]]
 """Inputs (B, T) and targets (B, T), or (B, 1) for windows."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one of several has of every batch: part `number` of `parts` of one size."""
+
+    number: int = 0
+    parts: int = 1
+
+    def of(self, rows: int) -> slice:
+        """Its rows of so many, which its parts divide."""
+        each = rows // self.parts
+        return slice(self.number * each, (self.number + 1) * each)
+
+
+ALL = Share()
+
+
+class Ring(Protocol):
+    """The units of one epoch in their order, as a ring: after the last comes the first."""
+
+    def __len__(self) -> int: ...
+
+    def take(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The units at some places 0 .. N-1, row by row of places that go on: (B, n) -> (B, n)."""
+        ...
+
+
+class Stories(Sequence[Ids]):
+    """Stories as ids without end marks, wherever they lie, that can be read in any order."""
+
+    tokens: int
+    """Units of all, end marks not counted."""
+
+    @abstractmethod
+    def ring(self, end: int, seed: int, epoch: int) -> Ring:
+        """All of them in the order of one epoch, an end mark before each."""
+
+    @abstractmethod
+    def frequencies(self, end: int) -> NDArray[np.int64]:
+        """How often each id 0 .. `end` occurs, one end mark a story: shape (end+1,)."""
+
+    @abstractmethod
+    def backwards(self) -> Stories:
+        """The same stories, each from its end to its beginning."""
 
 
 class Feed(Protocol):
@@ -44,6 +94,55 @@ def join(stories: Sequence[Ids], end: int, order: Sequence[int] | NDArray[np.int
     return np.concatenate([part for index in chosen for part in (mark, stories[index])])
 
 
+class Held(Stories):
+    """Stories that are held in memory.
+
+    >>> Held([np.array([0, 2, 0], np.int32), np.array([2], np.int32)]).frequencies(end=3).tolist()
+    [2, 0, 2, 2]
+    """
+
+    def __init__(self, streams: Iterable[Ids]) -> None:
+        self._streams = tuple(streams)
+        self.tokens = sum(len(stream) for stream in self._streams)
+
+    def __len__(self) -> int:
+        return len(self._streams)
+
+    @overload
+    def __getitem__(self, index: int) -> Ids: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Ids]: ...
+    def __getitem__(self, index: int | slice) -> Ids | Sequence[Ids]:
+        return self._streams[index]
+
+    def ring(self, end: int, seed: int, epoch: int) -> HeldRing:
+        """All of them, shuffled."""
+        order = np.random.default_rng((seed, epoch)).permutation(len(self))
+        return HeldRing(join(self._streams, end, order))
+
+    def frequencies(self, end: int) -> NDArray[np.int64]:
+        """How often each id 0 .. `end` occurs: shape (end+1,)."""
+        return np.bincount(join(self._streams, end), minlength=end + 1)
+
+    def backwards(self) -> Held:
+        """The same stories, each from its end to its beginning."""
+        return Held(np.ascontiguousarray(stream[::-1]) for stream in self._streams)
+
+
+class HeldRing:
+    """A ring of units that are held in memory."""
+
+    def __init__(self, units: Ids) -> None:
+        self._units = units
+
+    def __len__(self) -> int:
+        return len(self._units)
+
+    def take(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The units at some places: (B, n) -> (B, n)."""
+        return self._units[places].astype(np.int64)
+
+
 class Lanes:
     """Stories shuffled anew each epoch, cut into B lanes that are read side by side in steps of T.
 
@@ -53,13 +152,13 @@ class Lanes:
 
     carried = True
 
-    def __init__(self, stories: Sequence[Ids], end: int, *, batch: int, length: int, seed: int) -> None:
-        self._stories, self._end, self._seed = stories, end, seed
-        total = sum(len(story) + 1 for story in stories)  # N
-        self.lanes = min(batch, total)
+    def __init__(self, stories: Stories, end: int, *, batch: int, length: int, seed: int, share: Share = ALL) -> None:
+        self._stories, self._end, self._seed, self._share = stories, end, seed, share
+        total = stories.tokens + len(stories)  # N
+        self.lanes = shared(min(batch, total), share.parts)
         self.length = length
         self._lane = -(-total // self.lanes)
-        self._ring: tuple[int, Ids] | None = None
+        self._ring: tuple[int, Ring] | None = None
 
     @property
     def steps_per_epoch(self) -> int:
@@ -72,17 +171,31 @@ class Lanes:
         ring = self._epoch(epoch)
         first = place * self.length
         moments = np.arange(first, min(first + self.length, self._lane) + 1)  # (T+1,)
-        lanes = (np.arange(self.lanes) + epoch) % self.lanes
+        lanes = ((np.arange(self.lanes) + epoch) % self.lanes)[self._share.of(self.lanes)]
         starts = lanes * len(ring) // self.lanes  # (B,)
-        units = ring[(starts[:, None] + moments) % len(ring)].astype(np.int64)  # (B, T+1)
+        units = ring.take((starts[:, None] + moments) % len(ring))  # (B, T+1)
         return units[:, :-1], units[:, 1:]
 
-    def _epoch(self, epoch: int) -> Ids:
+    def _epoch(self, epoch: int) -> Ring:
         """The stream of one epoch; the latest is kept."""
         if self._ring is None or self._ring[0] != epoch:
-            order = np.random.default_rng((self._seed, epoch)).permutation(len(self._stories))
-            self._ring = (epoch, join(self._stories, self._end, order))
+            self._ring = (epoch, self._stories.ring(self._end, self._seed, epoch))
         return self._ring[1]
+
+
+def shared(lanes: int, parts: int) -> int:
+    """The lanes that so many parts share; errors: UsageError where they cannot be of one size.
+
+    >>> shared(32, 4)
+    32
+    """
+    if lanes % parts:
+        fitting = [str(parts * count) for count in (1, 2, 4, 8)]
+        raise UsageError(
+            f"{lanes} lanes cannot be shared by {parts} equal parts (processes x training.accumulate): "
+            f"give --set training.batch={', '.join(fitting[:-1])} or {fitting[-1]}"
+        )
+    return lanes
 
 
 class Windows:
@@ -93,15 +206,17 @@ class Windows:
 
     carried = False
 
-    def __init__(self, stories: Sequence[Ids], end: int, *, window: int, batch: int, seed: int) -> None:
-        self._window, self._seed = window, seed
+    def __init__(
+        self, stories: Sequence[Ids], end: int, *, window: int, batch: int, seed: int, share: Share = ALL
+    ) -> None:
+        self._window, self._seed, self._share = window, seed, share
         lead = np.full(window, end, np.int32)
         self._stream = np.concatenate([part for story in stories for part in (lead, story)] + [lead[:1]])
         lengths = np.array([len(story) for story in stories])
         starts = np.cumsum(lengths + window) - lengths
         # Targets are all units of a story and the end mark after it.
         self._targets = np.concatenate([np.arange(s, s + n + 1) for s, n in zip(starts, lengths, strict=True)])
-        self._batch = min(batch, len(self._targets))
+        self._batch = shared(min(batch, len(self._targets)), share.parts)
         self._order: tuple[int, NDArray[np.int64]] | None = None
 
     @property
@@ -116,17 +231,10 @@ class Windows:
             shuffled = np.random.default_rng((self._seed, epoch)).permutation(self._targets)
             self._order = (epoch, shuffled)
         targets = self._order[1][place * self._batch : (place + 1) * self._batch]  # (B,)
+        targets = np.resize(targets, -(-len(targets) // self._share.parts) * self._share.parts)  # the last may be short
+        targets = targets[self._share.of(len(targets))]
         inputs = self._stream[targets[:, None] + np.arange(-self._window, 0)]  # (B, W)
         return inputs.astype(np.int64), self._stream[targets, None].astype(np.int64)
-
-
-def frequencies(stories: Sequence[Ids], end: int) -> NDArray[np.int64]:
-    """How often each id 0 .. `end` occurs, one end mark a story: shape (end+1,).
-
-    >>> frequencies([np.array([0, 2, 0], np.int32), np.array([2], np.int32)], end=3).tolist()
-    [2, 0, 2, 2]
-    """
-    return np.bincount(join(stories, end), minlength=end + 1)
 
 
 @dataclass(frozen=True)

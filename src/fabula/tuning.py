@@ -23,7 +23,6 @@ from fabula.evaluation import measure
 from fabula.inheritance import Ancestor, Past
 from fabula.model import LanguageModel, NumpyScorer
 from fabula.optimizers import OPTIMIZERS, Memory, Optimizer
-from fabula.streams import frequencies
 
 
 class Layered:
@@ -97,7 +96,7 @@ def begin_from(ancestor: Ancestor, model: LanguageModel, corpus: Corpus, seed: i
     old, new = ancestor.model.tokenizer, corpus.tokenizer
     source = inheritance.sources(old, new)
     if model.config.head == "adaptive":
-        counts = frequencies(corpus.train.streams, new.end)
+        counts = corpus.train.streams.frequencies(new.end)
         model.set_counts(inheritance.expected_counts(counts, ancestor, source))
     fresh = {name: tensor.cpu().numpy() for name, tensor in model.state_dict().items()}
     model.load_state_dict(_tensors(inheritance.inherit(ancestor, source, fresh, seed)))
