@@ -15,6 +15,7 @@ LAYERS = [
     {"text", "tokens", "vectors", "sampling", "novelty", "ngram", "clusters", "hashing", "forecast"},
     {"endings", "engine", "streams", "cells", "heads", "optimizers", "precision", "lesson"},
     {"evaluation", "model", "mixture", "footprint", "processor", "fineness", "constraints"},
+    {"store"},
     {"adaptation", "corpus", "folder", "recipe", "card", "rounding", "tale"},
     {"outcome", "events", "pretrained", "inheritance", "storyteller", "baseline", "source", "dynamic"},
     {"tuning", "byteview", "meeting"},
@@ -50,7 +51,7 @@ WITHOUT_TORCH = {
     "forecast", "endings", "novelty", "ngram", "mixture", "fineness", "adaptation", "baseline", "engine", "footprint",
     "streams", "evaluation", "corpus", "folder", "recipe", "card", "events", "inheritance", "storyteller", "narration",
     "report", "api", "constraints", "source", "comparison", "ranking", "labels", "ensemble", "book", "rounding",
-    "serve", "studio", "table", "tale", "__init__",
+    "serve", "store", "studio", "table", "tale", "__init__",
 }  # fmt: skip
 
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}

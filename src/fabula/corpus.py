@@ -8,16 +8,23 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
 from fabula import fineness
+from fabula import store as stores
 from fabula.config import TextConfig
+from fabula.errors import UsageError
 from fabula.evaluation import Counts
+from fabula.store import Store, Stored, Tell
 from fabula.streams import Held, Stories
 from fabula.text import Story, count_words, read_library, recommend_unit, split
 from fabula.tokens import Tokenizer, build
+
+EDGE = 1000
+"""Units of a story in which its first or last words are found."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +38,11 @@ class Part:
     def tokens(self) -> int:
         """Units in all stories, end marks not counted."""
         return self.streams.tokens
+
+    @property
+    def held(self) -> int:
+        """Those of them that lie in memory."""
+        return self.tokens if self.streams.held else 0
 
     def backwards(self) -> Part:
         """The same stories from their ends to their beginnings; their bytes are the same."""
@@ -74,6 +86,8 @@ class Corpus:
     @property
     def digest(self) -> str:
         """Hash of the training stream; two corpora with the same digest teach the same."""
+        if isinstance(self.train.streams, Stored):
+            return self.train.streams.digest
         total = hashlib.sha256()
         for stream in self.train.streams:
             total.update(len(stream).to_bytes(8, "little"))
@@ -113,13 +127,24 @@ def prepare(
     tokenizer: Tokenizer | None = None,
     stdin: BinaryIO | None = None,
     seconds: float | None = None,
+    store: Path | None = None,
+    wait: bool = False,
+    tell: Tell | None = None,
 ) -> Corpus:
     """Read `config.paths`, split, choose the unit, learn its vocabulary, encode.
 
-    `tokenizer` is given when a training goes on, `seconds` where it will last that long.
+    `tokenizer` is given when a training goes on, `seconds` where it will last that long. A single path may be a store.
+    Texts that are too large for memory become one at `store`, where that is given; with `wait` another process makes
+    it. `tell` hears how far it is.
 
-    Errors: TextError; MissingExtraError when a format or script needs an extra.
+    Errors: TextError; MissingExtraError when a format or script needs an extra; FolderError of a store.
     """
+    if len(config.paths) == 1 and stores.is_store(config.paths[0]):
+        found = stores.open_store(config.paths[0])
+        _check(found, config, tokenizer)
+        return _from_store(found)
+    if store is not None and stores.is_large(config.paths):
+        return _from_store(stores.build(config.paths, config, store, tokenizer=tokenizer, tell=tell, wait=wait))
     library = read_library(config.paths, config, stdin=stdin)
     notes = [library.how, *library.notes]
     if config.held_out_paths:
@@ -154,6 +179,41 @@ def prepare(
         opening=_opening(train[0]),
         closing=_closing(train[0]),
     )
+
+
+def _from_store(store: Store) -> Corpus:
+    """The corpus that a store holds; only what is held out is read."""
+    tokenizer, aside = store.tokenizer, store.held_out
+    held_out = Part(aside, store.held_out_counts) if aside is not None and store.held_out_counts else None
+    first = store.train[0]
+    beginning, ending = (tokenizer.decode(units) for units in (first[:EDGE], first[-EDGE:]))
+    title = beginning.partition("\n")[0][2:].strip() if beginning.startswith("# ") else None
+    return Corpus(
+        tokenizer=tokenizer,
+        train=Part(store.train, store.counts),
+        held_out=held_out,
+        held_out_stories=tuple(Story(tokenizer.decode(units), str(store.path)) for units in aside or ()),
+        by_heart=False,
+        unit_reason=store.unit_reason,
+        notes=(f"read from the store {str(store.path)!r}", *store.notes),
+        opening=_opening(Story(beginning, "", title or None)),
+        closing=_closing(Story(ending, "")),
+    )
+
+
+def _check(store: Store, config: TextConfig, tokenizer: Tokenizer | None) -> None:
+    """Make sure that a store is what is asked for; errors: UsageError."""
+    own, name = store.tokenizer, repr(str(store.path))
+    if tokenizer is not None and tokenizer.to_json() != own.to_json():
+        raise UsageError(f"the store {name} was written in other units than the model knows: give its texts instead")
+    if config.unit not in ("auto", own.unit):
+        raise UsageError(f"the store {name} holds {own.unit}, got the unit {config.unit}: leave it out")
+    if config.vocabulary is not None and own.size > config.vocabulary:
+        raise UsageError(
+            f"the store {name} knows {own.size:,} {own.unit}, got text.vocabulary={config.vocabulary}: leave it out"
+        )
+    if config.held_out_paths:
+        raise UsageError(f"the store {name} has chosen what it is measured on: give --held-out to fabula store")
 
 
 def _opening(story: Story) -> str:

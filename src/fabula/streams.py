@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, overload
+from typing import ClassVar, Protocol, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +53,9 @@ class Stories(Sequence[Ids]):
 
     tokens: int
     """Units of all, end marks not counted."""
+
+    held: ClassVar[bool] = True
+    """Whether they take memory: all of them lie in it."""
 
     @abstractmethod
     def ring(self, end: int, seed: int, epoch: int) -> Ring:
@@ -209,6 +212,8 @@ class Windows:
     def __init__(
         self, stories: Sequence[Ids], end: int, *, window: int, batch: int, seed: int, share: Share = ALL
     ) -> None:
+        if isinstance(stories, Stories) and not stories.held:
+            raise UsageError("a window needs the whole text in memory, but this lies in a store: leave model.window out")
         self._window, self._seed, self._share = window, seed, share
         lead = np.full(window, end, np.int32)
         self._stream = np.concatenate([part for story in stories for part in (lead, story)] + [lead[:1]])

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from fabula.errors import TextError
 from fabula.text.contents import Contents, Kind, Part
 from fabula.text.files import Document, Source
-from fabula.text.stories import Story, _trimmed, find_stories
+from fabula.text.stories import Story, find_stories
+from fabula.text.stories import trimmed as trim
 
 TALE = "Once there was a mouse who lived in a wall and the cat who sat before it never moved all day long."
 
@@ -122,7 +123,7 @@ def test_explicit_modes() -> None:
     ],
 )
 def test_trimmed(text: str, trimmed: str) -> None:
-    assert _trimmed(text) == trimmed
+    assert trim(text) == trimmed
 
 
 @given(st.text(st.sampled_from("a \n\t　"), max_size=12))
@@ -133,7 +134,7 @@ def test_trimming_loses_only_blank_lines(text: str) -> None:
     while lines and not lines[-1].strip():
         lines.pop()
     if text.strip():
-        assert _trimmed(text) == "\n".join(lines)
+        assert trim(text) == "\n".join(lines)
 
 
 @given(

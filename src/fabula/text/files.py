@@ -154,7 +154,7 @@ class _Desk:
                 data = _all_bytes(file, quoted(path), is_text=not packed and self._config.encoding is None)
         except OSError as error:
             raise _unreadable(path, error) from None
-        if _suffix(path.name) == ".zip":
+        if suffix_of(path.name) == ".zip":
             self._read_zip(path, data)
         else:
             self._add(str(path), unpack_gzip(data, quoted(path)) if path.suffix.lower() == ".gz" else data)
@@ -173,7 +173,7 @@ class _Desk:
 
     def _add(self, path: str, data: bytes, read: Reader | None = None) -> None:
         name = "standard input" if path == STDIN else quoted(path)
-        contents = (read or READERS.get(_suffix(path), read_plain))(data, name, self._config)
+        contents = (read or READERS.get(suffix_of(path), read_plain))(data, name, self._config)
         source = Source(printable(path), contents.encoding, contents.guessed, len(data))
         self.documents.append(Document(source, contents))
 
@@ -185,7 +185,7 @@ class _Desk:
 
     def _fits(self, name: str, suffixes: Collection[str]) -> bool:
         """True when a reader opens files with such a name; others are counted."""
-        suffix = _suffix(name)
+        suffix = suffix_of(name)
         if suffix not in suffixes:
             self._unfit[suffix or "without ending"] += 1
         return suffix in suffixes
@@ -224,7 +224,7 @@ def _all_bytes(stream: BinaryIO | BufferedReader, name: str, *, is_text: bool) -
     return b"".join(chunks)
 
 
-def _suffix(name: str) -> str:
+def suffix_of(name: str) -> str:
     """The end of a name that tells its format, lower case, without `.gz`."""
     return PurePosixPath(name.lower().removesuffix(".gz")).suffix
 

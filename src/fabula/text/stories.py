@@ -13,17 +13,17 @@ from fabula.text.contents import Part
 from fabula.text.counting import count_words
 from fabula.text.files import Document, quoted
 
-_TITLE = re.compile(r"^# +(?=\S)", re.MULTILINE)
-_SEPARATOR = re.compile(r"^[ \t]*(?:-{3,}|\*{3,}|={3,}|~{3,}|_{3,}|⁂|\f|(?:[-*=~] +){2,}[-*=~])[ \t]*$", re.MULTILINE)
-_GAP = re.compile(r"\n{3,}")
-_MARKER = "<|endoftext|>"
+TITLE = re.compile(r"^# +(?=\S)", re.MULTILINE)
+SEPARATOR = re.compile(r"^[ \t]*(?:-{3,}|\*{3,}|={3,}|~{3,}|_{3,}|⁂|\f|(?:[-*=~] +){2,}[-*=~])[ \t]*$", re.MULTILINE)
+GAP = re.compile(r"\n{3,}")
+MARKER = "<|endoftext|>"
 _MARKER_LINE = re.compile(r"^<\|endoftext\|>|<\|endoftext\|>$", re.MULTILINE)
 
 WAYS: Mapping[str, str] = {
     "title": "by '# Title' lines",
     "separator": "by separator lines",
     "gap": "by gaps of two or more blank lines",
-    "endoftext": f"by {_MARKER}",
+    "endoftext": f"by {MARKER}",
     "field": "one a row",
     "chapters": "by chapters",
     "file": "one a file",
@@ -46,18 +46,21 @@ class Story:
     title: str | None = None
 
 
-def find_stories(documents: Sequence[Document], mode: str) -> tuple[list[Story], str, int]:
+def find_stories(
+    documents: Sequence[Document], mode: str, *, alone: bool | None = None
+) -> tuple[list[Story], str, int]:
     """The stories, a sentence that says how they were found, and how many empty ones were left out.
 
-    `mode` is one of `TextConfig.stories`. Errors: TextError for mode `field` on a text without fields.
+    `mode` is one of `TextConfig.stories`; `alone` says that there are no other documents, here or elsewhere. Errors:
+    TextError for mode `field` on a text without fields.
     """
     if mode == "whole":
         text = "\n\n".join(part.text for document in documents for part in document.contents.parts)
-        found = [(Story(_trimmed(text), documents[0].source.path), "whole")]
+        found = [(Story(trimmed(text), documents[0].source.path), "whole")]
     else:
-        alone = len(documents) == 1
+        alone = len(documents) == 1 if alone is None else alone
         found = [pair for document in documents for pair in _stories_of(document, mode, alone=alone)]
-    kept = [(story, way) for story, way in found if _has_body(story.text)]
+    kept = [(story, way) for story, way in found if has_body(story.text)]
     return [story for story, _ in kept], _sentence(Counter(way for _, way in kept)), len(found) - len(kept)
 
 
@@ -72,24 +75,24 @@ def _stories_of(document: Document, mode: str, *, alone: bool) -> list[tuple[Sto
         way, parts = "chapters", tuple(Part(piece) for part in contents.parts for piece in _titled(part.text))
     else:
         text = "\n\n".join(part.text for part in contents.parts)
-        way, pieces = _best_cut(text, alone=alone) if mode == "auto" else (mode, _CUTS[mode](text))
+        way, pieces = best_cut(text, alone=alone) if mode == "auto" else (mode, _CUTS[mode](text))
         parts = tuple(map(Part, pieces))
-    texts = ((_trimmed(part.text), part.title) for part in parts)
+    texts = ((trimmed(part.text), part.title) for part in parts)
     return [(Story(text, path, title or _title(text)), way) for text, title in texts]
 
 
-def _best_cut(text: str, *, alone: bool) -> tuple[str, list[str]]:
+def best_cut(text: str, *, alone: bool) -> tuple[str, list[str]]:
     """The plainest marks that a running text has: `(way, pieces)`."""
     if _MARKER_LINE.search(text):
-        return "endoftext", _by_marker(text)
+        return "endoftext", by_marker(text)
     titled = _titled(text)
     if len(titled) > 1:
         return "title", titled
     if alone or count_words(text) > _SHORT_FILE:
-        separated = _SEPARATOR.split(text)
+        separated = SEPARATOR.split(text)
         if _look_like_stories(separated, 3):
             return "separator", separated
-        gapped = _GAP.split(text)
+        gapped = GAP.split(text)
         # Blank lines mean less than a line somebody drew: play scripts and headings have them too.
         if _look_like_stories(gapped, 5) and max(map(len, gapped)) * 2 < len(text):
             return "gap", gapped
@@ -104,36 +107,36 @@ def _look_like_stories(pieces: Sequence[str], least: int) -> bool:
 
 def _titled(text: str) -> list[str]:
     """The text by its titles when it has several with something below them, else in one piece."""
-    pieces = _by_titles(text)
-    return pieces if sum(_TITLE.match(piece) is not None and _has_body(piece) for piece in pieces) > 1 else [text]
+    pieces = by_titles(text)
+    return pieces if sum(TITLE.match(piece) is not None and has_body(piece) for piece in pieces) > 1 else [text]
 
 
-def _by_titles(text: str) -> list[str]:
-    starts = [found.start() for found in _TITLE.finditer(text)]
+def by_titles(text: str) -> list[str]:
+    starts = [found.start() for found in TITLE.finditer(text)]
     return [text[a:b] for a, b in zip([0, *starts], [*starts, len(text)], strict=True) if b > a]
 
 
-def _by_separators_and_gaps(text: str) -> list[str]:
-    return [piece for part in _SEPARATOR.split(text) for piece in _GAP.split(part)]
+def by_separators_and_gaps(text: str) -> list[str]:
+    return [piece for part in SEPARATOR.split(text) for piece in GAP.split(part)]
 
 
-def _by_marker(text: str) -> list[str]:
-    pieces = text.split(_MARKER)
+def by_marker(text: str) -> list[str]:
+    pieces = text.split(MARKER)
     return pieces if pieces[-1].strip() else pieces[:-1]  # nothing is missing after the last marker
 
 
 _CUTS: Mapping[str, Callable[[str], list[str]]] = {
     "file": lambda text: [text],
-    "title": _by_titles,
-    "separator": _by_separators_and_gaps,
-    "endoftext": _by_marker,
+    "title": by_titles,
+    "separator": by_separators_and_gaps,
+    "endoftext": by_marker,
 }
 
 
-def _trimmed(text: str) -> str:
+def trimmed(text: str) -> str:
     """The text without the blank lines around it; the indent of its first line stays.
 
-    >>> _trimmed("\\n  \\n  Once\\n upon \\n\\n")
+    >>> trimmed("\\n  \\n  Once\\n upon \\n\\n")
     '  Once\\n upon '
     """
     lead = len(text) - len(text.lstrip())
@@ -147,7 +150,7 @@ def _title(text: str) -> str | None:
     return text.partition("\n")[0][2:].strip() or None if text.startswith("# ") else None
 
 
-def _has_body(text: str) -> bool:
+def has_body(text: str) -> bool:
     """True when there is more than blank space and a title."""
     if not text.startswith("# "):
         return bool(text) and not text.isspace()

@@ -19,14 +19,20 @@ if TYPE_CHECKING:
 Row = Mapping[str, object]
 
 _USUAL_FIELDS = ("text", "story", "content", "body", "document")
+DELIMITERS = ",;|\t"
 _LONGEST_CELL = 2**31 - 1  # the csv module stops at 131,072 characters unless told otherwise
 
 
 def read_jsonl(data: bytes, name: str, config: TextConfig) -> Contents:
     """One story a line: an object with a text field, or a bare string. Errors: TextError names the line."""
     decoded = decode(data, name, config.encoding)
+    return Contents.of(decoded, "rows", *_parts(json_rows(decoded.text, name), name, config.field))
+
+
+def json_rows(text: str, name: str) -> list[Row]:
+    """One row a line that is not empty; a bare string is one with the usual field. Errors: TextError names the line."""
     rows: list[Row] = []
-    for number, line in enumerate(decoded.text.split("\n"), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:
@@ -38,12 +44,12 @@ def read_jsonl(data: bytes, name: str, config: TextConfig) -> Contents:
         if not isinstance(row, dict):
             raise TextError(f"{name} must have one JSON object a line, line {number:,} is a {type(row).__name__}")
         rows.append(row)
-    return Contents.of(decoded, "rows", *_parts(rows, name, config.field))
+    return rows
 
 
 def read_csv(data: bytes, name: str, config: TextConfig) -> Contents:
     """One story a row of comma- or semicolon-separated columns. Errors: TextError names the row."""
-    return _read_table(data, name, config, ",;|\t")
+    return _read_table(data, name, config, DELIMITERS)
 
 
 def read_tsv(data: bytes, name: str, config: TextConfig) -> Contents:
@@ -54,8 +60,8 @@ def read_tsv(data: bytes, name: str, config: TextConfig) -> Contents:
 def _read_table(data: bytes, name: str, config: TextConfig, delimiters: str) -> Contents:
     decoded = decode(data, name, config.encoding)
     heading = decoded.text.lstrip("\n").partition("\n")[0]
-    cells = list(_cells(decoded.text, name, max(delimiters, key=heading.count)))
-    if cells and config.field is None and not _is_header(cells[0]):
+    cells = list(cells_of(io.StringIO(decoded.text, newline=""), name, delimiter_of(heading, delimiters)))
+    if cells and config.field is None and not is_header(cells[0]):
         cells.insert(0, [f"column {i}" for i in range(1, 1 + len(cells[0]))])
     rows = _Rows(cells)
     return Contents.of(decoded, "rows", *_parts(rows, name, config.field))
@@ -72,10 +78,10 @@ class _Rows:
         return (dict(zip(self._cells[0], row, strict=False)) for row in itertools.islice(self._cells, 1, None))
 
 
-def _cells(text: str, name: str, delimiter: str) -> Iterator[list[str]]:
+def cells_of(lines: Iterable[str], name: str, delimiter: str) -> Iterator[list[str]]:
     """The rows of a table that are not empty."""
     before = csv.field_size_limit(_LONGEST_CELL)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
     try:
         yield from (row for row in reader if row)
     except csv.Error:
@@ -84,13 +90,28 @@ def _cells(text: str, name: str, delimiter: str) -> Iterator[list[str]]:
         csv.field_size_limit(before)
 
 
-def _is_header(row: Sequence[str]) -> bool:
+def delimiter_of(heading: str, delimiters: str = DELIMITERS) -> str:
+    """What separates the columns of a table that begins so.
+
+    >>> delimiter_of("title;text")
+    ';'
+    """
+    return max(delimiters, key=heading.count)
+
+
+def is_header(row: Sequence[str]) -> bool:
     """True when a first row names columns: no name is as long as a sentence."""
     return all(len(cell.split()) < 4 and len(cell) < 40 for cell in row)
 
 
 def _parts(rows: Iterable[Row], name: str, field: str | None) -> list[Part]:
     """The text and title of each row. Errors: TextError when there is no such field or no text at all."""
+    field = choose_field(rows, name, field)
+    return [Part(said(row.get(field)), said(row.get("title")).strip() or None) for row in rows]
+
+
+def choose_field(rows: Iterable[Row], name: str, field: str | None) -> str:
+    """Which field of some rows holds the text; errors: TextError when there is none, or not the one asked for."""
     lengths: dict[str, int] = {}
     for row in rows:
         for key, value in row.items():
@@ -102,9 +123,9 @@ def _parts(rows: Iterable[Row], name: str, field: str | None) -> list[Part]:
     if not lengths.get(field):
         known = ", ".join(repr(key)[:20] for key in list(lengths)[:4])
         raise TextError(f"{name} has no text in a field {field[:20]!r}: its fields are {known}")
-    return [Part(_said(row.get(field)), _said(row.get("title")).strip() or None) for row in rows]
+    return field
 
 
-def _said(value: object) -> str:
+def said(value: object) -> str:
     """A field as text; JSON may spell characters that no text can hold."""
     return without_surrogates(value) if isinstance(value, str) else ""
