@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from fabula import config, folder, inheritance, machine, recipe
+from fabula import baseline, config, folder, inheritance, machine, recipe
 from fabula.adaptation import Cache, Dynamic, recall
 from fabula.corpus import encode, prepare
 from fabula.engine import Engine
@@ -19,6 +19,7 @@ from fabula.errors import FolderError, MissingExtraError, TextError, UsageError
 from fabula.evaluation import Measure, measure
 from fabula.events import Listener
 from fabula.mixture import Mixture
+from fabula.store import Tell
 from fabula.text import read_library
 from fabula.tokens import from_json
 
@@ -46,13 +47,15 @@ def train(
     from_model: str | Path | None = None,
     settings: config.Layer | None = None,
     listeners: Sequence[Listener] = (),
+    tell: Tell | None = None,
     begun: float | None = None,
 ) -> Outcome:
     """Train on files and folders and write a model folder (by default `NAME-model` beside you).
 
     `settings` holds what is not left to fabula: `{"training": {"time": 60}, "text": {"unit": "words"}}`.
     `resume` names a folder whose training stopped before its end, `from_model` one whose model is to be started from;
-    `size` is tiny, small, medium or large. `both_ways` learns to read from the end too (`fabula.meeting`).
+    `size` is tiny, small, medium or large. `both_ways` learns to read from the end too (`fabula.meeting`). Texts that
+    are too large for memory become a store in the folder (`fabula.store`), and `tell` hears how far that is.
 
     Errors: FabulaError and its children, each one line.
 
@@ -81,9 +84,14 @@ def train(
         by_direction = [inheritance.settle(ancestor, given, chosen, size) for ancestor in ancestors]
     folder.check_claim(target, force=force)
     if ancestors:
-        corpus = inheritance.prepare_with(ancestors[0], by_direction[0].text)
+        corpus = inheritance.prepare_with(
+            ancestors[0], by_direction[0].text, store=target / folder.STORE, tell=tell
+        )
     else:
-        corpus = prepare(chosen.text, seconds=recipe.seconds(chosen.training))
+        corpus = prepare(
+            chosen.text, seconds=recipe.seconds(chosen.training), store=target / folder.STORE, tell=tell
+        )
+    corpus = replace(corpus, notes=(*corpus.notes, *baseline.said_of(corpus)))
     if chosen.training.both_ways:
         return _ways().train(
             corpus, target, by_direction[0], backward=by_direction[1], size=size, force=force, ancestors=ancestors,
@@ -123,7 +131,10 @@ def _resume(out: Path, given: config.Layer, listeners: Sequence[Listener], begun
         raise UsageError(
             f"{str(out)!r} learned from standard input, which is gone: train from a file to be able to resume"
         )
-    corpus = prepare(settings.text, tokenizer=from_json(saved.state["tokenizer"]))
+    corpus = prepare(
+        settings.text, tokenizer=from_json(saved.state["tokenizer"]), store=out / folder.STORE,
+        digest=saved.state["digest"],
+    )  # fmt: skip
     if corpus.digest != saved.state["digest"]:
         raise TextError(f"the text of {str(out)!r} has changed since its training stopped: bring it back, or --force")
     notes = [f"checkpoint {name} is damaged and was skipped" for name in skipped]

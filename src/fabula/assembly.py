@@ -150,7 +150,7 @@ def _assemble(out: Path, settings: Settings, corpus: Corpus, listeners: Sequence
         feed = Lanes(streams, end, batch=training.batch, length=training.length, seed=training.seed)
     shape, start, said = initial_embedding(settings, corpus)
     place = processor.device(training.device)
-    footprint.check(shape, training, corpus.tokenizer.size, corpus.train.tokens, processor.free_memory(place))
+    footprint.check(shape, training, corpus.tokenizer.size, corpus.train.held, processor.free_memory(place))
     model = LanguageModel(shape, corpus.tokenizer.size, torch.Generator().manual_seed(training.seed))
     if shape.head in {"adaptive", "sampled"}:
         model.set_counts(streams.frequencies(end))

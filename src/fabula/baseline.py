@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,16 +13,20 @@ from fabula import config, mixture, ngram
 from fabula.corpus import Corpus, prepare
 from fabula.errors import FolderError, TextError, UsageError
 from fabula.evaluation import Costs, Measure
-from fabula.folder import read_model, read_text
+from fabula.folder import STORE, read_model, read_text
 from fabula.mixture import Mixture
 from fabula.ngram import KneserNey
 from fabula.stopping import wait
+from fabula.store import is_large, is_store
+from fabula.streams import Ids
 
 ORDERS = {"chars": 8, "bytes": 8}
 """Units that an n-gram spans; 5 for units that are words or parts of words."""
 
 MOST = 4_000_000
-"""Units of training text up to which it is fitted: it takes about 60 bytes for each, and a second for a million."""
+"""Units of training text up to which it is fitted: it takes about 60 bytes for each, and a second for a million.
+
+Of a store only the beginning is taken, so many units of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +47,8 @@ class Baseline:
         self._costs: Costs | None = None
         self._corpus = corpus
         self._thread: threading.Thread | None = None
-        if corpus.held_out and corpus.held_out.counts.bytes and corpus.train.tokens <= MOST:
+        fits = corpus.train.tokens <= MOST or not corpus.train.streams.held
+        if corpus.held_out and corpus.held_out.counts.bytes and fits:
             self._thread = threading.Thread(target=self._fit, name="baseline", daemon=True)
             self._thread.start()
 
@@ -103,8 +108,11 @@ def fit_again(path: str | Path) -> Mixture:
         raise TextError(f"{name} learned from standard input, which is gone: the mixture needs a file to read again")
     if text.held_out_paths:  # all of the other paths was learned, and the held-out text is not needed
         text = replace(text, held_out_paths=(), held_out=0.0)
+    store = Path(path) / STORE
+    if is_large(text.paths) and not is_store(store):
+        raise TextError(f"{name} has lost its store, without which its text is too large: train it again")
     try:
-        corpus = prepare(text, tokenizer=model.tokenizer)
+        corpus = prepare(text, tokenizer=model.tokenizer, store=store, digest=str(model.about.get("digest")))
     except TextError as error:
         raise TextError(f"cannot read again what {name} learned from: {error}") from None
     if corpus.digest != model.about.get("digest"):
@@ -114,4 +122,24 @@ def fit_again(path: str | Path) -> Mixture:
 
 def _fit(corpus: Corpus) -> KneserNey:
     tokenizer = corpus.tokenizer
-    return ngram.fit(corpus.train.streams, tokenizer.end, tokenizer.size, ORDERS.get(tokenizer.unit, 5))
+    return ngram.fit(beginning(corpus), tokenizer.end, tokenizer.size, ORDERS.get(tokenizer.unit, 5))
+
+
+def beginning(corpus: Corpus) -> Sequence[Ids]:
+    """What it is fitted on: all, or of a store the first `MOST` units."""
+    streams, left = corpus.train.streams, MOST
+    if streams.held:
+        return streams
+    taken: list[Ids] = []
+    for story in streams:
+        if left <= 0:
+            break
+        taken.append(story[:left])
+        left -= len(story)
+    return taken
+
+
+def said_of(corpus: Corpus) -> tuple[str, ...]:
+    """A sentence where it is fitted on a part of the text only."""
+    whole = corpus.train.streams.held or corpus.train.tokens <= MOST
+    return () if whole else (f"the n-gram model beside it knows the first {MOST:,} units only",)

@@ -128,6 +128,7 @@ def prepare(
     stdin: BinaryIO | None = None,
     seconds: float | None = None,
     store: Path | None = None,
+    digest: str | None = None,
     wait: bool = False,
     tell: Tell | None = None,
 ) -> Corpus:
@@ -135,10 +136,15 @@ def prepare(
 
     `tokenizer` is given when a training goes on, `seconds` where it will last that long. A single path may be a store.
     Texts that are too large for memory become one at `store`, where that is given; with `wait` another process makes
-    it. `tell` hears how far it is.
+    it. The one that is there is taken, whatever became of the texts, if its digest is `digest`. `tell` hears how far it
+    is.
 
     Errors: TextError; MissingExtraError when a format or script needs an extra; FolderError of a store.
     """
+    if digest is not None and store is not None and stores.is_store(store):
+        found = stores.open_store(store)
+        if found.digest == digest:
+            return _from_store(found)
     if len(config.paths) == 1 and stores.is_store(config.paths[0]):
         found = stores.open_store(config.paths[0])
         _check(found, config, tokenizer)

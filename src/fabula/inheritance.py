@@ -21,6 +21,8 @@ from fabula.corpus import Corpus, Part, first, prepare
 from fabula.engine.weights import check_values
 from fabula.errors import FabulaError, FolderError, UsageError
 from fabula.folder import Weights
+from fabula.store import Tell, is_large, is_store
+from fabula.streams import Held
 from fabula.text import Story, read_library, split
 from fabula.tokens import Ids, Tokenizer, from_json
 
@@ -113,14 +115,17 @@ def settle(ancestor: Ancestor, given: Layer, settings: Settings, size: str | Non
     return replace(settings, text=replace(text, unit=tokenizer.unit), model=model)
 
 
-def prepare_with(ancestor: Ancestor, text: TextConfig) -> Corpus:
+def prepare_with(
+    ancestor: Ancestor, text: TextConfig, *, store: Path | None = None, wait: bool = False, tell: Tell | None = None
+) -> Corpus:
     """`corpus.prepare` in the units of the old model, and those of the new text after them; errors as there.
 
-    No unit is lost, so what the old model foretold can still be said. Bytes and subwords spell every text as they are.
+    No unit is lost, so what the old model foretold can still be said. Bytes and subwords spell every text as they are,
+    and a text that becomes a store is spelled in what the old model knows.
     """
     old = ancestor.model.tokenizer
-    if old.unit not in _LISTS:
-        corpus = prepare(text, tokenizer=old)
+    if old.unit not in _LISTS or _is_stored(text):
+        corpus = prepare(text, tokenizer=old, store=store, wait=wait, tell=tell)
     else:
         corpus = prepare(text)
         new, joined = corpus.tokenizer, _joined(old, corpus.tokenizer, text.vocabulary)
@@ -131,6 +136,11 @@ def prepare_with(ancestor: Ancestor, text: TextConfig) -> Corpus:
             held_out=_recoded(corpus.held_out, new, joined) if corpus.held_out else None,
         )
     return replace(corpus, unit_reason=f"as in {ancestor.path}")
+
+
+def _is_stored(text: TextConfig) -> bool:
+    """Whether a text is, or becomes, a store."""
+    return (len(text.paths) == 1 and is_store(text.paths[0])) or is_large(text.paths)
 
 
 def _joined(old: Tokenizer, new: Tokenizer, most: int | None) -> Tokenizer:
@@ -156,7 +166,7 @@ def _recoded(part: Part, before: Tokenizer, after: Tokenizer) -> Part:
     """Stories in the units of another tokenizer of the same kind."""
     between = b"" if before.lossless else b" "  # symbols bring no space that could be relied on
     texts = [between.join(map(before.spelling, stream.tolist())).decode() for stream in part.streams]
-    return replace(part, streams=tuple(after.encode_many(texts)))
+    return replace(part, streams=Held(after.encode_many(texts)))
 
 
 # --- weights -------------------------------------------------------------------------------------------------------
@@ -271,6 +281,8 @@ def stories_kept(ancestor: Ancestor, most: int) -> tuple[Story, ...] | str:
         return "it kept no stories aside"
     if text is None or not text.paths or "-" in (*text.paths, *text.held_out_paths):
         return "its text cannot be read again"
+    if _is_stored(text):
+        return _stored_stories(ancestor, text.paths[0], most)
     try:
         library = read_library(text.paths, text)
         sides = split(library, 0.0 if text.held_out_paths else text.held_out)
@@ -283,6 +295,19 @@ def stories_kept(ancestor: Ancestor, most: int) -> tuple[Story, ...] | str:
         if not isinstance(facts, dict) or facts.get("bytes") != size:
             return "its text has changed"
     return first(kept, ancestor.model.tokenizer, most)
+
+
+def _stored_stories(ancestor: Ancestor, path: str, most: int) -> tuple[Story, ...] | str:
+    """The same for a model whose text lies in a store: the one it was given, or its own."""
+    own = Path(ancestor.path).parent if ancestor.model.about.get("backward") else Path(ancestor.path)
+    place = path if is_store(path) else str(own / folder.STORE)
+    try:
+        corpus = prepare(TextConfig(paths=(place,)), tokenizer=ancestor.model.tokenizer)
+    except FabulaError:
+        return "its store is not where it was"
+    if ancestor.model.about.get("digest") not in (corpus.digest, corpus.backwards().digest):
+        return "its text has changed"
+    return first(corpus.held_out_stories, ancestor.model.tokenizer, most)
 
 
 def _bytes(stories: Sequence[Story]) -> int:

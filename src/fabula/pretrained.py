@@ -29,11 +29,14 @@ def initial_embedding(settings: Settings, corpus: Corpus) -> Start:
         raise UsageError(f"word vectors need words, but the unit is {tokenizer.unit}: add --unit words")
     if asked == "train":
         spelled = [word_of(tokenizer.spelling(token)) for token in range(tokenizer.size)]
+        if not corpus.train.streams.held:
+            raise UsageError("word2vec needs the whole text in memory, but this lies in a store: give it a file of vectors")
         stories = ([spelled[token] for token in stream] for stream in corpus.train.streams)
         vectors = train_vectors(stories, width=model.embedding or 128, seed=settings.training.seed)
     else:
         vectors = load_vectors(asked, wanted_words(tokenizer))
-    counts = np.bincount(np.concatenate(corpus.train.streams), minlength=tokenizer.size)
+    counts = corpus.train.streams.frequencies(tokenizer.end)
+    counts[tokenizer.end] = 0  # no word
     rng = np.random.default_rng(settings.training.seed)
     start, coverage = embedding_for(tokenizer, vectors, rng, counts)
     source = "word2vec on this text" if asked == "train" else asked

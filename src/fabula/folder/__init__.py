@@ -7,6 +7,7 @@
       novelty.index                                        runs of words of the training text, as hashes
       README.md  report.html                               for people: the model card, the page of the training
       checkpoints/step-000000001200/                       to go on exactly; safe to delete
+      store/                                               the text, where memory could not hold it; safe to delete
       backward/                                            a model of the same units that reads stories from their ends
       arriving/                                            only after a kill: a whole model on its way up from here
       manifest.json                                        format version, size and SHA-256 of every file; written last
@@ -19,7 +20,7 @@ read from there until all of it has moved. The manifest leaves report.html out: 
 from fabula.folder.claims import check_claim, claim, held
 from fabula.folder.logs import append, log_lengths, publish, read_records, rewind_logs
 from fabula.folder.model import Model, Weights, fingerprint, read_backward, read_index, read_model, write_model
-from fabula.folder.names import ARRIVING, BACKWARD, FORMAT, INDEX, LOGS, MANIFEST, NETWORK
+from fabula.folder.names import ARRIVING, BACKWARD, FORMAT, INDEX, LOGS, MANIFEST, NETWORK, STORE
 from fabula.folder.sealed import as_json, digest, newest, read_text
 from fabula.folder.steps import Checkpoint, latest_step, read_checkpoint, write_checkpoint
 
@@ -31,6 +32,7 @@ __all__ = [
     "LOGS",
     "MANIFEST",
     "NETWORK",
+    "STORE",
     "Checkpoint",
     "Model",
     "Weights",

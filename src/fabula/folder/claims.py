@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fabula import disk
 from fabula.errors import FolderError
-from fabula.folder.names import BACKWARD, LOGS, OURS, is_ours
+from fabula.folder.names import BACKWARD, LOGS, OURS, STORE, is_ours
 
 
 def check_claim(path: Path, *, force: bool) -> None:
@@ -23,7 +23,7 @@ def check_claim(path: Path, *, force: bool) -> None:
         raise FolderError(f"{str(path)!r} holds other files ({foreign[0]!r}): choose another folder with -o")
     if os.path.lexists(path / BACKWARD):
         check_claim(path / BACKWARD, force=True)  # it goes with the model, so it must be all ours too
-    if any(path.iterdir()) and not force:
+    if any(entry.name != STORE for entry in path.iterdir()) and not force:
         raise FolderError(
             f"{str(path)!r} exists: --resume {str(path)!r} goes on with it, --force starts anew, -o names another"
         )

@@ -10,6 +10,8 @@ BACKWARD = "backward"
 NETWORK = ("config.json", "tokenizer.json", "model.safetensors")
 LOGS = ("metrics.jsonl", "samples.jsonl")
 ARRIVING = "arriving"
+STORE = "store"
+"""The folder inside a model's own of the text it learns from, where that is too large for memory; safe to delete."""
 OURS = frozenset(
     {
         *NETWORK,
@@ -22,6 +24,7 @@ OURS = frozenset(
         "report.html",
         "checkpoints",
         "tensorboard",
+        STORE,
         BACKWARD,
     }
 )
