@@ -148,7 +148,7 @@ class Display:
         self._shown, self._tokens = event.seconds, 0
         pace = (event.progress - self._first.progress) / max(event.seconds - self._first.seconds, 1e-9)
         left = (1 - event.progress) / pace if pace else 0.0
-        facts = "  ".join(filter(None, (f"loss {event.loss:.2f}", self._held_out, speed, f"{_clock(left)} left")))
+        facts = "  ".join(filter(None, (f"loss {event.loss:.2f}", self._held_out, speed, f"{clock(left)} left")))
         self._bar.update(self._task, completed=event.progress, facts=facts, refresh=True)
 
     def _measure(self, event: Evaluated) -> None:
@@ -156,7 +156,7 @@ class Display:
         if event.held_out:
             self._held_out = f"held-out {event.held_out.bits_per_byte:.3f} bits/byte"
             parts.append(self._held_out + (" *" if event.best else ""))
-        parts += [f"{event.tokens_per_second:,.0f} {self._unit}/s", _clock(event.seconds)]
+        parts += [f"{event.tokens_per_second:,.0f} {self._unit}/s", clock(event.seconds)]
         self._say("  ".join(parts))
 
     def _say(self, line: str, style: str = "") -> None:
@@ -164,10 +164,10 @@ class Display:
             self._console.print(Text(cli.visible(line), style=style))
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
     """Minutes and seconds: 0:07, 12:30, 1:02:03.
 
-    >>> _clock(67.2)
+    >>> clock(67.2)
     '1:07'
     """
     minutes, rest = divmod(round(seconds), 60)

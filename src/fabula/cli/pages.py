@@ -73,6 +73,14 @@ Look at texts before learning from them: encoding, language, stories, copies, wh
 
     fabula inspect my-stories/
     fabula inspect tales.txt --json""",
+    "store": """\
+Write texts of any size into a folder that training reads without loading it.
+
+    fabula store library/ -o library-store
+    fabula store tales.parquet more.jsonl.gz -o tales-store --unit words
+    fabula store hf:roneneldan/TinyStories -o tiny-store
+    fabula store library-store --verify
+    fabula train library-store -o library-model""",
     "lesson": """\
 The article LSTM by Example, runnable: its experiment, its stories, its tips, and a page that shows them.
 

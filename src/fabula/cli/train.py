@@ -81,6 +81,7 @@ def train(
         tensorboard: scalars, graph, told stories and word vectors in FOLDER/tensorboard.
     """
     from fabula import api  # noqa: PLC0415
+    from fabula.cli.storing import Storing  # noqa: PLC0415
     from fabula.narration import Journal, Narrator  # noqa: PLC0415
     from fabula.report import Reporter  # noqa: PLC0415
     from fabula.trackers import tracker  # noqa: PLC0415
@@ -92,11 +93,12 @@ def train(
     }
     tracking = [tracker(report_to)] if report_to else []
     display = Display(quiet=quiet)
-    with display, Reporter() as reporter:
+    with display, Storing(quiet=quiet) as storing, Reporter() as reporter:
         outcome = api.train(
             texts(paths), out, size=size, held_out=held_out, force=force, both_ways=both_ways or None,
             resume=resume, from_model=from_, begun=cli.BEGUN, settings=layered(flags, set_, config),
             listeners=[Journal(), display, Narrator(show=display.tell, prompt=prompt), *tracking, reporter],
+            tell=storing,
         )  # fmt: skip
     if json:
         print_json(outcome.to_json())

@@ -17,7 +17,7 @@ from fabula.store.blocks import Block
 from fabula.store.names import FACTS, TOKENIZER, array, stem
 from fabula.store.reading import read_block
 from fabula.text import count_words
-from fabula.tokens import Tokenizer, from_json
+from fabula.tokens import Remembering, from_json
 
 TOKENIZER_LIMIT = 256 << 20
 HASH, BYTES, CHARS, WORDS = range(4)
@@ -32,22 +32,20 @@ NOTES = 20
 
 def store_block(folder: str, block: Block, config: TextConfig) -> dict[str, Any]:
     """Write the shard of a block; the record that says it is done. Errors: TextError, OSError."""
-    tokenizer = _tokenizer(folder, (Path(folder) / TOKENIZER).stat().st_mtime_ns)
+    encoder, kind = _encoder(folder, (Path(folder) / TOKENIZER).stat().st_mtime_ns)
     stories, notes = read_block(block, config)
     name = stem(block.source, block.part)
-    small = tokenizer.size <= 1 << 16
-    parts: list[NDArray[Any]] = []
-    lengths: list[int] = []
+    parts, lengths = [np.empty(0, kind)], [np.zeros(1, np.int64)]
     for some in _batches(stories):
-        for ids in tokenizer.encode_many(some):
-            parts.append(ids.astype(np.uint16) if small else ids)
-            lengths.append(len(ids))
-    tokens = np.concatenate(parts) if parts else np.empty(0, np.uint16 if small else np.int32)
+        ids, counts = encoder.encode_many(some)
+        parts.append(ids.astype(kind))
+        lengths.append(counts)
+    tokens, starts = np.concatenate(parts), np.cumsum(np.concatenate(lengths))
     del parts
     facts = facts_of(stories)
     files = {
         "tokens": write_array(Path(folder) / array(name, "tokens"), tokens),
-        "starts": write_array(Path(folder) / array(name, "starts"), np.cumsum([0, *lengths], dtype=np.int64)),
+        "starts": write_array(Path(folder) / array(name, "starts"), starts),
         FACTS: write_array(Path(folder) / array(name, FACTS), facts),
     }
     record = {
@@ -85,5 +83,7 @@ def _batches(stories: Sequence[str]) -> list[Sequence[str]]:
 
 
 @functools.lru_cache(maxsize=1)
-def _tokenizer(folder: str, changed: int) -> Tokenizer:  # noqa: ARG001 - another file is another tokenizer
-    return from_json(read_json(Path(folder) / TOKENIZER, TOKENIZER_LIMIT))
+def _encoder(folder: str, changed: int) -> tuple[Remembering, type[np.uint16] | type[np.int32]]:  # noqa: ARG001
+    """What encodes for the store in a folder, and the type of its ids; a file that has changed is read again."""
+    tokenizer = from_json(read_json(Path(folder) / TOKENIZER, TOKENIZER_LIMIT))
+    return Remembering(tokenizer), np.uint16 if tokenizer.size <= 1 << 16 else np.int32

@@ -10,12 +10,13 @@ from fabula.tokens.chars import Chars
 from fabula.tokens.contract import Ids, Tokenizer, utf8
 from fabula.tokens.fields import refuse
 from fabula.tokens.octets import Bytes
+from fabula.tokens.remembering import Remembering
 from fabula.tokens.streaming import Decoder
 from fabula.tokens.subwords import Subwords
 from fabula.tokens.symbols import Symbols
 from fabula.tokens.words import Words
 
-__all__ = ["UNITS", "Decoder", "Ids", "Tokenizer", "build", "from_json"]
+__all__ = ["UNITS", "Decoder", "Ids", "Remembering", "Tokenizer", "build", "from_json"]
 
 UNITS: dict[str, type[Tokenizer]] = {
     "symbols": Symbols,

@@ -99,6 +99,10 @@ class PieceTokenizer(Tokenizer):
                 begun.append(np.array(encoding.ids, np.int32))
         return [*found, _joined(begun)] if begun else found
 
+    def encode_pieces(self, pieces: Sequence[str]) -> list[list[int]]:
+        """Ids of some short texts, each apart."""
+        return [one.ids for one in self._model.encode_batch_fast(list(pieces), add_special_tokens=False)]
+
     def encode_prompt(self, text: str) -> Ids:
         """Ids of a prompt without the spaces that end it, its first word spelled in the way that is known."""
         text = text.rstrip(" ")
