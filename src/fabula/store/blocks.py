@@ -11,16 +11,17 @@ import gzip
 import io
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 from fabula.config import TextConfig
 from fabula.errors import TextError
 from fabula.regular import open_regular
 from fabula.store import hub, parquet
-from fabula.store.sources import BLOCK, Source
+from fabula.store.sources import Source
 from fabula.text.archives import HIGHEST_RATIO
 from fabula.text.cutting import find_cut, find_way
 from fabula.text.encodings import decode
@@ -68,16 +69,16 @@ def blocks_of(number: int, source: Source, config: TextConfig, *, alone: bool) -
     if source.kind == "files":
         yield replace(first, strict=source.named)
     elif source.kind == "parquet":
-        yield from _numbered(first, parquet.plan(path, config.field))
+        yield from _numbered(first, parquet.plan(path, config.field, source.block), source.block)
     elif source.kind == "saved":
-        field, spans = hub.plan_saved(path, config.field)
+        field, spans = hub.plan_saved(path, config.field, source.block)
         each = source.size // max(1, len(spans))
         for part, (start, stop) in enumerate(spans):
             yield replace(first, part=part, start=start, stop=stop, field=field, size=each)
     elif source.kind == "hub":
-        yield from _of_texts(first, hub.stream(path, config.field))
+        yield from _of_texts(first, hub.stream(path, config.field), source.block)
     elif source.kind == "table":
-        yield from _of_texts(first, _rows_of_table(path, config))
+        yield from _of_texts(first, _rows_of_table(path, config), source.block)
     else:
         yield from _of_text(first, source, config)
 
@@ -86,7 +87,7 @@ def _of_text(first: Block, source: Source, config: TextConfig) -> Iterator[Block
     """Running text or lines of JSON."""
     path = source.paths[0]
     with _opened(path) as file:
-        data = file.read(BEGINNING)
+        data = _read(file, path, BEGINNING)
     data = data[: data.rfind(b"\n") + 1] or data
     decoded = decode(data, quoted(path), config.encoding)
     if first.kind == "lines":
@@ -94,15 +95,15 @@ def _of_text(first: Block, source: Source, config: TextConfig) -> Iterator[Block
     else:
         first = replace(first, way=find_way(decoded.text, config.stories, alone=first.alone))
     if source.is_packed or decoded.encoding != "utf-8":
-        yield from _streamed(first, decoded.encoding)
+        yield from _streamed(first, decoded.encoding, source.block)
         return
-    count = -(-source.size // BLOCK)
+    count = -(-source.size // source.block)
     edges = [source.size * part // count for part in range(count + 1)]
     for part, (start, stop) in enumerate(zip(edges, edges[1:], strict=False)):
         yield replace(first, part=part, start=start, stop=stop, size=stop - start)
 
 
-def _streamed(first: Block, encoding: str) -> Iterator[Block]:
+def _streamed(first: Block, encoding: str, block: int) -> Iterator[Block]:
     """What must be read from its beginning on, cut where stories end."""
     path, part, buffer, told = first.paths[0], 0, b"", 0
     packed = path.lower().endswith(".gz")
@@ -114,11 +115,10 @@ def _streamed(first: Block, encoding: str) -> Iterator[Block]:
             if told > most:
                 raise TextError(f"{quoted(path)} unpacks to more than {most >> 20:,} MB, like an archive bomb")
             buffer += chunk if encoding == "utf-8" else reader.decode(chunk).encode()
-            while len(buffer) >= 2 * BLOCK:
-                cut = BLOCK + (
-                    find_cut(buffer[BLOCK:], first.way)[0] if first.way else buffer[BLOCK:].find(b"\n") + 1
-                )  # fmt: skip
-                if cut == BLOCK:  # a line that has not ended yet
+            while len(buffer) >= 2 * block:
+                rest = buffer[block:]
+                cut = block + (find_cut(rest, first.way)[0] if first.way else rest.find(b"\n") + 1)
+                if cut == block:  # a line that has not ended yet
                     break
                 yield replace(first, part=part, data=buffer[:cut], size=cut)
                 part, buffer = part + 1, buffer[cut:]
@@ -127,21 +127,21 @@ def _streamed(first: Block, encoding: str) -> Iterator[Block]:
         yield replace(first, part=part, data=buffer, size=len(buffer))
 
 
-def _of_texts(first: Block, texts: Iterable[str]) -> Iterator[Block]:
+def _of_texts(first: Block, texts: Iterable[str], block: int) -> Iterator[Block]:
     """Texts as they come, in blocks."""
     together: list[str] = []
     size = part = 0
     for text in texts:
         together.append(text)
         size += len(text.encode("utf-8", "surrogatepass"))
-        if size >= BLOCK:
+        if size >= block:
             yield replace(first, kind="texts", part=part, texts=tuple(together), size=size)
             together, size, part = [], 0, part + 1
     if together:
         yield replace(first, kind="texts", part=part, texts=tuple(together), size=size)
 
 
-def _numbered(first: Block, plan: Iterable[parquet.Group]) -> Iterator[Block]:
+def _numbered(first: Block, plan: Iterable[parquet.Group], block: int) -> Iterator[Block]:
     """Groups of rows; those that are too large for one block bring their texts along."""
     part = 0
     for group in plan:
@@ -149,8 +149,8 @@ def _numbered(first: Block, plan: Iterable[parquet.Group]) -> Iterator[Block]:
             yield replace(first, part=part, start=group.start, stop=group.stop, field=group.field, size=group.size)
             part += 1
             continue
-        for block in _of_texts(first, group.texts):
-            yield replace(block, part=part)
+        for one in _of_texts(first, group.texts, block):
+            yield replace(one, part=part)
             part += 1
 
 
@@ -158,7 +158,7 @@ def _rows_of_table(path: str, config: TextConfig) -> Iterator[str]:
     """The texts of a table, row by row."""
     name = quoted(path)
     with _opened(path) as file:
-        data = file.read(BEGINNING)
+        data = _read(file, path, BEGINNING)
         found = decode(data[: data.rfind(b"\n") + 1] or data, name, config.encoding)
         delimiter = "\t" if suffix_of(path) == ".tsv" else delimiter_of(found.text.lstrip("\n").partition("\n")[0])
         file.seek(0)
@@ -176,23 +176,29 @@ def _rows_of_table(path: str, config: TextConfig) -> Iterator[str]:
                 yield said(row[column])
 
 
-def _opened(path: str) -> BinaryIO:
+@contextmanager
+def _opened(path: str) -> Iterator[IO[bytes]]:
     """A file, unpacked if it is packed; errors: TextError."""
     try:
         file = open_regular(path)
     except OSError as error:
         raise TextError(f"cannot read {quoted(path)}: {(error.strerror or 'not a file').lower()}") from None
-    return gzip.GzipFile(fileobj=file) if path.lower().endswith(".gz") else file  # type: ignore[return-value]
+    with file:
+        if path.lower().endswith(".gz"):
+            with gzip.GzipFile(fileobj=file) as unpacked:
+                yield unpacked
+        else:
+            yield file
 
 
-def _read(file: BinaryIO, path: str) -> bytes:
+def _read(file: IO[bytes], path: str, most: int = _CHUNK) -> bytes:
     try:
-        return file.read(_CHUNK)
+        return file.read(most)
     except (OSError, EOFError, ValueError) as error:
         raise TextError(f"{quoted(path)} is damaged or cannot be read ({type(error).__name__}): copy it anew") from None
 
 
-def edge(file: BinaryIO, place: int, size: int, block: Block) -> tuple[int, bool]:
+def edge(file: IO[bytes], place: int, size: int, block: Block) -> tuple[int, bool]:
     """Where near byte `place` of a file a story begins, and whether one truly does: every block finds the same."""
     if place <= 0 or place >= size:
         return min(max(place, 0), size), True

@@ -67,10 +67,12 @@ def build(
     tokenizer: Tokenizer | None = None,
     tell: Tell | None = None,
     wait: bool = False,
+    block: int = BLOCK,
 ) -> Store:
     """The store of some texts, made at `target` or gone on with there; one that is there already is opened.
 
-    `tokenizer` is that of a model which goes on. With `wait` another process makes it, and this one waits.
+    `tokenizer` is that of a model which goes on. With `wait` another process makes it, and this one waits. Each process
+    works on `block` bytes at a time, and the shards are as large.
 
     Errors: TextError, UsageError, MissingExtraError; FolderError when the folder is somebody else's; SavingError.
     """
@@ -78,8 +80,8 @@ def build(
     unit = tokenizer.unit if tokenizer else config.unit
     if unit == "symbols":
         raise UsageError("a store needs units that spell every text, but symbols cannot: give --unit words")
-    sources, notes = find_sources(named)
-    plan = _plan(sources, config, tokenizer)
+    sources, notes = find_sources(named, block)
+    plan = _plan(sources, config, tokenizer, block)
     while wait and _plan_of(folder, MANIFEST) != plan:
         time.sleep(GLANCE)
     if is_store(folder) and _plan_of(folder, MANIFEST) == plan:
@@ -105,13 +107,13 @@ def build(
     return open_store(folder)
 
 
-def _plan(sources: Sequence[Source], config: TextConfig, tokenizer: Tokenizer | None) -> str:
+def _plan(sources: Sequence[Source], config: TextConfig, tokenizer: Tokenizer | None, block: int) -> str:
     """Hash of all that decides what will be in a store."""
     own, _ = find_sources(config.held_out_paths) if config.held_out_paths else ([], [])
     files = [[one.kind, one.paths, one.size, one.changed] for one in (*sources, *own)]
     asked = [config.unit, config.vocabulary, config.encoding, config.stories, config.field, config.held_out]
     given = tokenizer and tokenizer.to_json()
-    text = json.dumps([FORMAT, BLOCK, files, len(own), asked, given], ensure_ascii=True)
+    text = json.dumps([FORMAT, block, files, len(own), asked, given], ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -166,7 +168,7 @@ class _Maker:
     def __init__(self, folder: Path, sources: Sequence[Source], config: TextConfig, processes: int, tell: Tell) -> None:
         self._folder, self._sources, self._config, self._tell = folder, sources, config, tell
         self._total = sum(source.size for source in sources) if all(source.size for source in sources) else 0
-        self._processes = 1 if 0 < self._total <= BLOCK else processes
+        self._processes = 1 if len(sources) == 1 and 0 < self._total <= sources[0].block else processes
         self._alone = len(sources) == 1 and len(sources[0].paths) == 1
 
     def make(self, tokenizer: Tokenizer | None) -> Record:
@@ -218,7 +220,7 @@ class _Maker:
         places: list[tuple[int, int]] = []
         for number, source in enumerate(self._sources):
             whole = source.kind in ("text", "lines") and not source.is_packed
-            places += [(number, part) for part in range(-(-source.size // BLOCK) if whole else 1)]
+            places += [(number, part) for part in range(-(-source.size // source.block) if whole else 1)]
         chosen = [places[len(places) * one // LOOKED_AT] for one in range(LOOKED_AT)] if len(places) > LOOKED_AT else places
         each = SAMPLE // len(chosen)
         for number in dict.fromkeys(number for number, _ in chosen):
@@ -226,7 +228,7 @@ class _Maker:
             blocks = blocks_of(number, self._sources[number], self._config, alone=self._alone)
             for block in blocks:
                 brings = block.data is not None or block.texts
-                if brings and block.part * BLOCK >= each:
+                if brings and block.part * self._sources[number].block >= each:
                     break
                 if brings or block.part in wanted:
                     yield _shortened(block, each)

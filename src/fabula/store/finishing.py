@@ -15,6 +15,7 @@ from fabula.evaluation import Counts
 from fabula.store import copies, sides
 from fabula.store.arrays import open_array, write_array
 from fabula.store.encoding import BYTES, CHARS, WORDS, facts_of
+from fabula.store.ends import cut_end
 from fabula.store.names import FACTS, FREQUENCIES, HELD_OUT, array
 from fabula.store.pool import Pool
 from fabula.store.shards import STARTS, TOKENS
@@ -76,6 +77,10 @@ def finish(
     counts = [(record["name"], record["stories"]) for record in records]
     total = sum(record["bytes"] for record in records)
     chosen: sides.Sides = {} if own else sides.choose(folder, counts, share, total)
+    if share and not own and not chosen:  # the stories are few and long
+        chosen = cut_end(folder, records, tokenizer, share, sum(record["tokens"] for record in records))
+        counts = [(record["name"], record["stories"]) for record in records]
+        find_copies(folder, records, pool)
     jobs = list(_jobs(counts, chosen))
     frequencies = np.zeros(tokenizer.size, np.int64)
     kept: dict[str, Record] = {}

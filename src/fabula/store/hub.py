@@ -10,7 +10,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from fabula.errors import MissingExtraError, TextError
-from fabula.store.sources import BLOCK, HUB
+from fabula.store.sources import HUB
 from fabula.text.files import quoted
 from fabula.text.tables import choose_field, said
 
@@ -24,12 +24,12 @@ ROWS = 256
 """Rows by which is decided which field holds the text."""
 
 
-def plan_saved(path: str, field: str | None) -> tuple[str, list[tuple[int, int]]]:
-    """The field that holds the text, and spans of rows of about a block each; errors: TextError, MissingExtraError."""
+def plan_saved(path: str, field: str | None, block: int) -> tuple[str, list[tuple[int, int]]]:
+    """The field that holds the text, and spans of rows of about `block` bytes each; errors: TextError, MissingExtraError."""
     table = _saved(path)
     field = choose_field(table[:ROWS] and _rows(table[:ROWS]), quoted(path), field)
     size = max(1, table.data.nbytes)
-    each = max(1, len(table) * BLOCK // size)
+    each = max(1, len(table) * block // size)
     return field, [(start, min(start + each, len(table))) for start in range(0, len(table), each)]
 
 

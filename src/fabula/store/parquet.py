@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fabula.errors import MissingExtraError, TextError
-from fabula.store.sources import BLOCK
 from fabula.text.files import quoted
 from fabula.text.tables import choose_field, said
 
@@ -29,19 +28,19 @@ class Group:
     texts: Iterator[str] | None = None
 
 
-def plan(path: str, field: str | None) -> Iterator[Group]:
-    """Groups of rows of about a block each; errors: TextError, MissingExtraError."""
+def plan(path: str, field: str | None, block: int) -> Iterator[Group]:
+    """Groups of rows of about `block` bytes each; errors: TextError, MissingExtraError."""
     file = _opened(path)
     field = _field(file, path, field)
     number = file.schema_arrow.names.index(field)
     sizes = [file.metadata.row_group(one).column(number).total_uncompressed_size for one in range(file.num_row_groups)]
     start = size = 0
     for one, bytes_of_it in enumerate(sizes):
-        if bytes_of_it > 2 * BLOCK or (size and size + bytes_of_it > BLOCK):
+        if bytes_of_it > 2 * block or (size and size + bytes_of_it > block):
             if one > start:
                 yield Group(start, one, field, size)
             start, size = one, 0
-        if bytes_of_it > 2 * BLOCK:
+        if bytes_of_it > 2 * block:
             yield Group(one, one + 1, field, bytes_of_it, texts(path, one, one + 1, field))
             start = one + 1
         else:

@@ -36,7 +36,7 @@ def share_of(wished: float, total: int) -> float:
 
 
 def choose(folder: Path, shards: Sequence[tuple[str, int]], share: float, total: int) -> Sides:
-    """The stories to be held out, about `share` of `total` bytes; nothing where all are too long for that.
+    """The stories to be held out, about `share` of `total` bytes; nothing where nearly all are too long for that.
 
     `shards` are names and numbers of stories. Errors: OSError, ValueError.
     """
@@ -49,6 +49,8 @@ def choose(folder: Path, shards: Sequence[tuple[str, int]], share: float, total:
         if sum(size for _, _, _, size in found) >= 2 * target or reach >= 1:
             break
         reach *= 8
+    if sum(size for _, _, _, size in found) < target / 2:
+        return {}
     most = min(4 * target, (total + target) / 2)
     chosen: dict[int, list[int]] = {}
     size = 0

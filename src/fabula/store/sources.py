@@ -46,6 +46,8 @@ class Source:
     """When each was changed last, in nanoseconds."""
     named: bool = True
     """Whether the user named it, and did not only name a folder that holds it."""
+    block: int = BLOCK
+    """Bytes of a block."""
 
     @property
     def is_packed(self) -> bool:
@@ -53,7 +55,7 @@ class Source:
         return self.paths[0].lower().endswith(".gz")
 
 
-def find_sources(paths: Sequence[str]) -> tuple[list[Source], list[str]]:
+def find_sources(paths: Sequence[str], block: int = BLOCK) -> tuple[list[Source], list[str]]:
     """What there is to read, in order, and notes on what is left out; errors: TextError."""
     if not paths or "" in paths:
         raise TextError("give a text to read: a file, a folder, an archive, or hf:OWNER/NAME")
@@ -70,14 +72,15 @@ def find_sources(paths: Sequence[str]) -> tuple[list[Source], list[str]]:
                     sum(one.size for one in together),
                     tuple(one.changed[0] for one in together),
                     together[0].named,
+                    block,
                 )
             )
             together.clear()
 
     for path in paths:
-        for source in _sources_of(path, left_out):
-            if source.kind == "files" and source.size <= BLOCK:
-                full = sum(one.size for one in together) + source.size > BLOCK
+        for source in _sources_of(path, left_out, block):
+            if source.kind == "files" and source.size <= block:
+                full = sum(one.size for one in together) + source.size > block
                 if full or (together and together[0].named != source.named):
                     close()
                 together.append(source)
@@ -117,10 +120,10 @@ def is_saved(path: Path) -> bool:
     return any((path / name).is_file() for name in _SAVED)
 
 
-def _sources_of(path: str, left_out: Counter[str]) -> Iterator[Source]:
+def _sources_of(path: str, left_out: Counter[str], block: int = BLOCK) -> Iterator[Source]:
     """Each file below a path, in the order of the names; hidden ones and those of no fitting kind are left out."""
     if path.startswith(HUB):
-        yield Source("hub", (path,), 0)
+        yield Source("hub", (path,), 0, block=block)
         return
     if path == STDIN:
         raise TextError("a store cannot be made of standard input: put the text into a file")
@@ -128,12 +131,13 @@ def _sources_of(path: str, left_out: Counter[str]) -> Iterator[Source]:
     if not stat.S_ISDIR(facts.st_mode):
         if not stat.S_ISREG(facts.st_mode):
             raise TextError(f"{quoted(path)} is a pipe or a device, not a file")
-        yield _source(path, facts, named=True)
+        yield _source(path, facts, block, named=True)
         return
     if is_saved(Path(path)):
         files = sorted(file for file in Path(path).rglob("*") if file.is_file())
         every = [file.stat() for file in files]
-        yield Source("saved", (path,), sum(one.st_size for one in every), tuple(one.st_mtime_ns for one in every))
+        changed = tuple(one.st_mtime_ns for one in every)
+        yield Source("saved", (path,), sum(one.st_size for one in every), changed, block=block)
         return
     for folder, folders, files in os.walk(path):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -143,7 +147,7 @@ def _sources_of(path: str, left_out: Counter[str]) -> Iterator[Source]:
                 inside = str(Path(folder, name))
                 facts = _facts(inside)
                 if stat.S_ISREG(facts.st_mode):
-                    yield _source(inside, facts, named=False)
+                    yield _source(inside, facts, block, named=False)
             else:
                 left_out[suffix or "without ending"] += 1
 
@@ -158,15 +162,15 @@ def _facts(path: str) -> os.stat_result:
         raise TextError(f"cannot read {quoted(path)}: {reason.lower()}") from None
 
 
-def _source(path: str, facts: os.stat_result, *, named: bool) -> Source:
+def _source(path: str, facts: os.stat_result, block: int, *, named: bool) -> Source:
     """One file, and how it is read."""
     packed, suffix = path.lower().endswith(".gz"), suffix_of(Path(path).name)
     size, reader = facts.st_size * (UNPACKED if packed else 1), READERS.get(suffix, read_plain)
     kind = "files"
     if suffix == PARQUET:
         kind = "parquet"
-    elif size > BLOCK:
+    elif size > block:
         kind = {read_plain: "text", read_jsonl: "lines"}.get(reader, "table" if suffix in (".csv", ".tsv") else "files")
         if suffix == ".zip":
             kind = "files"
-    return Source(kind, (path,), size, (facts.st_mtime_ns,), named)
+    return Source(kind, (path,), size, (facts.st_mtime_ns,), named, block)

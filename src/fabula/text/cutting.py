@@ -34,7 +34,7 @@ CUTS: Mapping[str, Callable[[str], list[str]]] = {
 }
 """How a part of a text is cut, by the way in which all of it falls into stories."""
 
-_DRAWN = SEPARATOR.pattern.encode().replace(b"[ \\t]*$", b"[ \\t]*\\r?$")
+_DRAWN = SEPARATOR.pattern.encode().replace(b"[ \\t]*$", b"[ \\t]*\\r?(?:\\n|\\Z)")
 _BLANK = rb"(?:\r?\n){3,}"
 _BEGINS: Mapping[str, re.Pattern[bytes]] = {
     "title": re.compile(rb"^(?=# +\S)", re.MULTILINE),

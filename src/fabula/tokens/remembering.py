@@ -77,15 +77,15 @@ class Remembering:
     ([257, 256, 32, 257], [1, 3])
     """
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self._tokenizer = tokenizer
+    def __init__(self, tokenizer: Tokenizer, most: int = MOST) -> None:
+        self._tokenizer, self._most = tokenizer, most
         self._first, self._later = _Numbers(self, ""), _Numbers(self, " ")
         self.kept, self.passing = _Memory(), _Memory()
 
     @property
     def is_full(self) -> bool:
         """Whether no more words are remembered."""
-        return len(self._first) + len(self._later) >= MOST
+        return len(self._first) + len(self._later) >= self._most
 
     def encode_many(self, texts: Sequence[str]) -> tuple[Ids, NDArray[np.int64]]:
         """The ids of some texts one after another, and how many each has; errors as of the tokenizer."""

@@ -1,0 +1,66 @@
+"""What is remembered gives the ids of the tokenizer, for every text and in every order."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fabula.errors import TextError
+from fabula.tokens import Remembering, Tokenizer, build
+
+TALE = (
+    "Long ago, the mice had a general council to consider what measures they could take to outwit their common enemy, "
+    "the Cat. Some said this, and some said that; but at last a young mouse got up and said he had a proposal to make, "
+    "which he thought would meet the case. “You will all agree,” said he, “that our chief danger consists…”\n\nIl était "
+    "une fois 12 souris. Жили-были 3 мыши. It's the mouse's 1st.\r\n\r\n  Two  spaces.\tA tab. "
+) * 3
+TOKENIZERS = [
+    *(build("subwords", [TALE], size) for size in (280, 500)),
+    build("words", [TALE]),
+    build("chars", [TALE]),
+    build("bytes", [TALE]),
+]
+PARTS = st.one_of(
+    st.sampled_from([" ", "  ", "\n", "\n\n", "\r\n", "\r", "\t", "\x85", "\u2028", "\xa0", "\u3000", "'", "’", ".", "e\u0301",
+                     "\u0301", "狐狸", "ไทย", "mouse", " the", "mice's", "12", "½", "🐱", "<0x41>", "\0"]),
+    st.text(max_size=5).filter(lambda text: not any("\ud800" <= one <= "\udfff" for one in text)),
+)  # fmt: skip
+
+
+def plain(tokenizer: Tokenizer, texts: list[str]) -> tuple[list[int], list[int]]:
+    parts = [tokenizer.encode(text).tolist() for text in texts]
+    return [token for part in parts for token in part], list(map(len, parts))
+
+
+@pytest.mark.parametrize("tokenizer", TOKENIZERS, ids=lambda one: f"{one.unit}-{one.size}")
+@given(rounds=st.lists(st.lists(st.lists(PARTS, max_size=8).map("".join), max_size=4), min_size=1, max_size=3))
+def test_the_ids_are_those_of_the_tokenizer(tokenizer: Tokenizer, rounds: list[list[str]]) -> None:
+    encoder = Remembering(tokenizer)
+    for texts in [*rounds, [TALE], *rounds]:
+        ids, lengths = encoder.encode_many(texts)
+        assert (ids.tolist(), lengths.tolist()) == plain(tokenizer, texts)
+
+
+@pytest.mark.parametrize("tokenizer", TOKENIZERS[:3], ids=lambda one: f"{one.unit}-{one.size}")
+def test_when_the_memory_is_full_nothing_changes(tokenizer: Tokenizer) -> None:
+    encoder = Remembering(tokenizer, most=20)
+    words = [f"w{number} mouse {number % 7} cat {number * 31}" for number in range(300)]
+    for start in range(0, 300, 50):
+        texts = [*words[start : start + 50], words[0]]
+        ids, lengths = encoder.encode_many(texts)
+        assert (ids.tolist(), lengths.tolist()) == plain(tokenizer, texts)
+    assert len(encoder.kept.starts) <= 21
+
+
+@pytest.mark.parametrize("tokenizer", TOKENIZERS[1:3], ids=lambda one: f"{one.unit}-{one.size}")
+def test_a_long_text_is_cut_where_the_tokenizer_cuts_it(tokenizer: Tokenizer) -> None:
+    rng = np.random.default_rng(0)
+    text = "".join(rng.choice(["mouse", " ", "cat", "ç", "狐", "x" * 50], 40_000).tolist())
+    texts = [text, "x" * 70_000, TALE * 30, "no end " * 12_000]
+    ids, lengths = Remembering(tokenizer).encode_many(texts)
+    assert (ids.tolist(), lengths.tolist()) == plain(tokenizer, texts)
+
+
+def test_half_a_surrogate_pair_is_refused() -> None:
+    with pytest.raises(TextError, match="lone surrogate"):
+        Remembering(TOKENIZERS[0]).encode_many(["a\ud800"])
