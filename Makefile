@@ -36,6 +36,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/writing.py
 	$(BIN)/python benchmarks/storytelling.py
 	$(BIN)/python benchmarks/serving.py
+	$(BIN)/python benchmarks/workers.py
 	$(BIN)/python benchmarks/studio.py
 	$(BIN)/python benchmarks/encodings.py
 	$(BIN)/python benchmarks/lesson.py

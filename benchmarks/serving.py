@@ -87,12 +87,12 @@ def serving(model: Path, *options: str) -> Iterator[tuple[int, subprocess.Popen[
             process.terminate()
 
 
-def starts(model: Path, rounds: int) -> dict[str, float]:
+def starts(model: Path, rounds: int, *more: str) -> dict[str, float]:
     """Seconds from the start of the process to its address, and to the first answer."""
     said, answered = list[float](), list[float]()
     for _ in range(rounds):
         began = time.perf_counter()
-        with serving(model) as (port, _):
+        with serving(model, *more) as (port, _):
             said.append(time.perf_counter() - began)
             post(port, {"prompt": "a", "max_tokens": 1})
             answered.append(time.perf_counter() - began)

@@ -309,6 +309,34 @@ def serving_section() -> str:
 
 {conditions("serving")}
 
+{workers_section()}"""
+
+
+def workers_section() -> str:
+    """What several readers cost and bring; nothing where it was not measured."""
+    if not (RESULTS / "workers.json").exists():
+        return ""
+    figures = result("workers")["figures"]
+    more = figures["one unit more"]
+    rows = "\n".join(
+        f"| {name.removesuffix(' workers')} | {row['address, seconds']:.2f} s | {row['first answer, seconds']:.2f} s "
+        f"| {row['64 streams, tokens/s']:,} |"
+        for name, row in figures.items()
+        if name.endswith(" workers")
+    )
+    return f"""## Many readers
+
+`fabula serve --workers`, a model of {figures["parameters"]:,} random weights; clients and servers share the machine.
+
+| workers | start to address | to first answer | 64 streams, tokens/s |
+|---|---|---|---|
+{rows}
+
+One unit more of a story of 10,000 units takes {1000 * more["from the text, seconds"]:.0f} ms from its text and
+{1000 * more["from the state, seconds"]:.1f} ms from its state of {more["characters"]:,} characters.
+
+{conditions("workers")}
+
 """
 
 

@@ -217,8 +217,9 @@ class Constraints:
             scores, told, after=after, now=ends, fits=lambda words: all(rule.allows(words) for rule in self._rules)
         )
 
-    def begin(self, prompt: str) -> None:
-        """The story goes on from here; what the prompt says is no fault of the story."""
+    def begin(self, prompt: str, begun: bytes = b"") -> None:
+        """The story goes on from here, `begun` being part of a character; what is told already is no fault of it."""
+        self._bytes = begun
         words, self._word = self._words(prompt)
         for rule in self._rules:
             rule.take(words)

@@ -44,6 +44,8 @@ class Ending:
         self.words, self.over = words, False
         self.may_be_early = True
         """Set from outside: whether it may end before all words are told, at an end of a sentence near them."""
+        self.behind: str | None = None
+        """What came behind the stop text that ended it."""
         self._stops, self._until = stops, until
         self._text = ""  # what is held back, after the last characters shown
         self._shown = self._seen = 0  # how much of it was shown, and how much was looked at
@@ -76,7 +78,8 @@ class Ending:
         self.over = end >= 0
         places = [(self._text.find(stop, self._shown, seen), len(stop)) for stop in self._stops]
         if found := [(place + size, place) for place, size in places if place >= 0]:
-            self.over, end = True, min(found)[1]  # of the text that is complete first, however the pieces fall
+            after, end = min(found)  # of the text that is complete first, however the pieces fall
+            self.over, self.behind = True, self._text[after:]
         self._text = self._text[:end] if self.over else self._text
         if self.over:
             return self.rest()

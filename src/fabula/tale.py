@@ -5,6 +5,8 @@ Legend: V vocabulary.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from fabula.constraints import Constraints
@@ -18,6 +20,28 @@ PATIENCE = 64
 
 UNHEARD = 100.0
 """Most nats of a unit: the network ruled it out, and a constraint made it come."""
+
+
+RECENT = 2048
+"""Units that a story which is gone on with elsewhere looks back to; what looks back farther sees these alone."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a story stands: with what the network remembers before `latest` it is gone on with anywhere."""
+
+    latest: int
+    """The last unit that was told, an end mark perhaps."""
+    recent: tuple[int, ...]
+    """The last units, those of the prompt included, end marks left out; `RECENT` at most."""
+    first: int
+    """Place among them where the present story begins."""
+    told: int
+    """How many of them were told; the others are of the prompt."""
+    chance: tuple[int, int]
+    """State and increment of the random generator (PCG64)."""
+    held: str
+    """What was told and not shown: it comes before all that follows."""
 
 
 class Tale:
@@ -44,10 +68,15 @@ class Tale:
         """What the latest unit says, whether it may be shown yet or not."""
         self.broken = False
         """Whether it ended because it had no more units to spend."""
+        self.held = ""
+        """What was told and is not shown yet, or never will be."""
+        self.begun = False
+        """Whether it has a unit of its own."""
+        self._lead = ""  # of it what the ending has not seen
         self._constraints, self._queue = constraints, list[int]()
         self.latest = tokenizer.end
         self._tokenizer, self._filters, self._rng, self._ending = tokenizer, filters, rng, ending
-        self._history = list(prompt)
+        self._history, self._given = list(prompt), len(prompt)
         self._first = 0  # place in the history where the present story begins
         self._exact, self._seam = exact, seam
         self._budget = budget or PATIENCE * ending.most
@@ -57,7 +86,7 @@ class Tale:
 
     def go_on(self, scores: Floats) -> str:
         """Choose the next unit by its log-probabilities (V,); the text that may be shown now."""
-        self.latest = self._choose(scores)
+        self.latest, self.begun = self._choose(scores), True
         self.nats += min(-float(scores[self.latest]), UNHEARD)
         if self._constraints:
             self._constraints.take(self.latest)
@@ -74,11 +103,13 @@ class Tale:
             self.said = self._decoder.feed(self.latest)
             if self._seam:
                 self.said, self._seam = self.said.removeprefix(" "), False
-        shown = self._ending.feed(self.said)
+        self.held += self.said
+        shown, self._lead = self._ending.feed(self._lead + self.said), ""
         self.broken = spent and not self._ending.over
         if done and not self._ending.over:
             shown += self._ending.rest(broken=self._budget <= 0)
         self.over = done or self._ending.over
+        self.held = self.held[len(shown) :] + ("\n\n" if self.broken and self.latest == self._tokenizer.end else "")
         return shown
 
     def _choose(self, scores: Floats) -> int:
@@ -99,6 +130,34 @@ class Tale:
             drawn = choose(scores, self._history, self._filters, self._rng, rules.allows)
             self._queue = rules.instead(drawn, scores, self._ending.count) or [drawn]
         return self._queue.pop(0)
+
+    @property
+    def place(self) -> Place:
+        """Where it stands; errors: ValueError where its chance is no PCG64."""
+        chance = dict(self._rng.bit_generator.state)
+        if chance["bit_generator"] != "PCG64":
+            raise ValueError(f"expected PCG64, got {chance['bit_generator']}")
+        gone = max(0, len(self._history) - RECENT)
+        return Place(
+            latest=self.latest, recent=tuple(self._history[gone:]), first=max(0, self._first - gone),
+            told=min(RECENT, len(self._history) - self._given),
+            chance=(chance["state"]["state"], chance["state"]["inc"]),
+            held=self.held if self._ending.behind is None else self._ending.behind,
+        )  # fmt: skip
+
+    def resume(self, place: Place) -> None:
+        """Go on from there, nothing being told yet: all that comes is what would have come there."""
+        self.latest, self._history, self._first = place.latest, list(place.recent), place.first
+        self._given, self._seam, self.held, self._lead = len(place.recent) - place.told, False, place.held, place.held
+        state, increment = place.chance
+        self._rng.bit_generator.state = {
+            "bit_generator": "PCG64", "state": {"state": state, "inc": increment}, "has_uint32": 0, "uinteger": 0,
+        }  # fmt: skip
+        before = self._tokenizer.decode(place.recent[: place.first]) + "\n\n" if place.first else ""
+        self._decoder = Decoder(self._tokenizer)
+        present = "".join(map(self._decoder.feed, place.recent[place.first :]))
+        if self._constraints:
+            self._constraints.begin(before + present, self._decoder.begun)
 
     def window(self, size: int) -> list[int]:
         """The last `size` units of the present story, after end marks where it has not so many."""

@@ -58,6 +58,8 @@ def test_it_needs_neither_torch_nor_time_to_say_what_it_cannot_do(model: Path, t
     other = tmp_path / "tales"
     shutil.copytree(model, other)
     (other / "empty").mkdir()
+    short = tmp_path / "short"
+    short.write_bytes(b"too short\n")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         rows = [
@@ -66,6 +68,10 @@ def test_it_needs_neither_torch_nor_time_to_say_what_it_cannot_do(model: Path, t
             ([str(model), "--api-key", "a b"], "printable ASCII"),
             ([str(model), "--port", "70000"], "--port must be between 0 and 65535"),
             ([str(model), "--port", port], f"cannot listen on 127.0.0.1, port {port}"),
+            ([str(model), "--port", port, "--workers", "2"], f"cannot listen on 127.0.0.1, port {port}"),
+            ([str(model), "--workers", "0"], "--workers must be between 1 and 256, got 0"),
+            ([str(model), "--key-file", str(tmp_path / "no-key")], "--key-file cannot be read: No such file"),
+            ([str(model), "--key-file", str(short)], "--key-file must hold 16 to 4,096 bytes"),
             ([str(model), str(other)], "two models are called 'tales'"),
             ([str(other / "empty")], "holds neither a model nor folders of models"),
             ([str(other / "none")], "none"),

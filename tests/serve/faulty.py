@@ -17,6 +17,9 @@ from fabula.serve.limits import Limits
 from fabula.serve.transport import Server, listen, more_descriptors
 from fabula.storyteller import load
 
+SECRET = b"a key that all servers of these tests share"
+"""Seals the states of stories."""
+
 
 class Faulty:
     """An engine with a will of its own."""
@@ -51,7 +54,9 @@ def main(folder: str, state: str, limits: str) -> None:
     teller = load(folder)
     teller.engine = Faulty(teller.engine, Path(state))
     logging.basicConfig(stream=sys.stderr, format="fabula: %(message)s", level=logging.ERROR)
-    house = House({"model": teller}, limits=Limits(**json.loads(limits)))
+    house = House(
+        {"model": teller}, limits=Limits(**json.loads(limits)), folders={"model": Path(folder)}, secret=SECRET
+    )
     more_descriptors(house.limits.connections + 64)
     listener = listen("127.0.0.1", 0)
     house.start()

@@ -1,5 +1,6 @@
 """What docs/serve.md tells people to type is typed here."""
 
+import json
 import re
 import subprocess
 import sys
@@ -29,8 +30,23 @@ def test_curl_works_as_it_is_shown(served: Served) -> None:
     assert '"finish_reason"' in done.stdout, done.stderr
 
 
+def test_a_story_in_pieces_is_told_as_it_is_shown(served: Served, tmp_path: Path) -> None:
+    (commands,) = [block for block in blocks("sh") if "piece.json" in block]
+    commands = commands.replace("http://127.0.0.1:8000", served.url)
+    commands = commands.replace('-d "$1"', """-d "$(echo "$1" | sed 's/^{/{"model": "chars", /')\"""")
+    read = "import json, sys; print(json.dumps(json.load(open(sys.argv[1]))['state']))"
+    jq = f"""jq() {{ {sys.executable} -c "{read}" "$2"; }}\n"""
+    subprocess.run(["bash", "-ec", jq + commands], check=True, timeout=120, cwd=tmp_path)
+    pieces = [json.loads((tmp_path / name).read_text(encoding="utf-8")) for name in ("piece.json", "next.json")]
+    whole = served.post(model="chars", prompt="The fox said", seed=7, max_tokens=80).json()["choices"][0]["text"]
+    assert "".join(piece["choices"][0]["text"] for piece in pieces) == whole
+    assert pieces[1]["usage"]["prompt_tokens"] == 0
+
+
 def test_the_limits_are_those_of_the_code() -> None:
+    from fabula.cli.serve import SHORTEST
     from fabula.serve import limits
+    from fabula.tale import RECENT
 
     bounds, text = limits.Limits(), GUIDE.read_text(encoding="utf-8")
     wanted = [
@@ -39,6 +55,7 @@ def test_the_limits_are_those_of_the_code() -> None:
         f"{bounds.judged:,} with `echo`", f"`best_of` {limits.STORIES}", f"all prompts {bounds.stories};",
         f"their prompts {bounds.histories:,}",
         f"| {limits.TOKENS:,} |", f"{limits.STOPS} of {limits.STOP} characters", f"{limits.BIASES:,} units",
+        f"`state` {limits.STATE:,} characters", f"the last {RECENT:,} units", f"of {SHORTEST} bytes or more",
         f"`logprobs` {limits.TOP}", f"{bounds.seconds:g} s;", f"{bounds.receive:g} s to arrive",
         f"{bounds.send:g} s without", f"{bounds.queue:,} stories", f"Up to {bounds.rows} stories",
     ]  # fmt: skip

@@ -6,22 +6,35 @@ import gc
 import logging
 import os
 import re
+import secrets
 import sys
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from fabula.cli.options import Debug, Json, Quiet, print_json
-from fabula.errors import FolderError, MissingExtraError, UsageError
+from fabula.errors import FabulaError, FolderError, MissingExtraError, UsageError
+from fabula.machine import cores
+from fabula.serve.plan import Plan, is_local
 
 if TYPE_CHECKING:
-    from fabula.storyteller import Storyteller
+    import socket
+
+    from fabula.serve.limits import Limits
 
 KEY = "FABULA_API_KEY"
 """Where the key is looked for that is not given: a command line can be read by everyone on a machine."""
+
+SEALS = "FABULA_KEY"
+"""Where the key that seals states is looked for without a file."""
+
+SHORTEST, LONGEST = 16, 4096
+"""Bytes of such a key."""
+
+WORKERS = 256
+"""Most processes."""
 
 
 def serve(
@@ -31,6 +44,8 @@ def serve(
     home: Path = Path("fabula-studio"),
     api_key: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
     precision: str = "auto",
+    workers: int = 1,
+    key_file: Path | None = None,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,  # noqa: ARG001 - main looks for it
@@ -52,6 +67,11 @@ def serve(
         What clients must send as Authorization: Bearer KEY; the environment's FABULA_API_KEY when not given.
     precision
         fp32, int8 (whole numbers, faster), or auto: what was measured to be good when the model was saved.
+    workers
+        Processes that answer on the one port; one when not given, and with more of them the API alone, no studio.
+    key_file
+        File with the key that seals the states of stories, for servers that go on with one another's; the
+        environment's FABULA_KEY when not given, and a key of chance without either.
     """
     shelf = _shelf(folders, home)
     key = api_key if api_key is not None else os.environ.get(KEY)
@@ -59,36 +79,20 @@ def serve(
         raise UsageError("--api-key must be printable ASCII without spaces, got something else")
     if not 0 <= port <= 65_535:
         raise UsageError(f"--port must be between 0 and 65535, got {port}")
-    gc.disable()  # nothing of what is imported and read goes away again
-    with ThreadPoolExecutor(1) as beside:  # the models are read while the rest is imported
-        loading = beside.submit(_load, [path for path in folders if path in shelf.values()], shelf, precision)
-        try:
-            from fabula.serve.app import House  # noqa: PLC0415
-            from fabula.serve.safety import is_local  # noqa: PLC0415
-            from fabula.serve.transport import Server, listen, more_descriptors  # noqa: PLC0415
-            from fabula.studio import Studio  # noqa: PLC0415
-        except ModuleNotFoundError as error:
-            if (error.name or "").partition(".")[0] == "fabula":
-                raise
-            raise MissingExtraError("fabula serve", "serve") from None
-        if not is_local(host) and not key:
-            raise UsageError(f"--host {host} can be reached by others: give an --api-key, or set {KEY}")
-        house = House(
-            loading.result(), key=key, local=is_local(host), folders=shelf,
-            load=lambda path: _teller(path, precision),
-        )  # fmt: skip
-    studio = Studio(house, home)
-    more_descriptors(house.limits.connections + 64)
-    try:
-        listener = listen(host, port)
-    except OSError as error:
-        raise UsageError(f"cannot listen on {host}, port {port}: {error.strerror}: choose another --port") from None
-    url = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
-    logging.basicConfig(stream=sys.stderr, format="fabula: %(message)s", level=logging.ERROR)
+    if not 1 <= workers <= WORKERS:
+        raise UsageError(f"--workers must be between 1 and {WORKERS}, got {workers}")
+    if workers > 1 and not shelf:
+        raise UsageError("--workers must have a model to serve, got none: fabula train makes one")
+    if not is_local(host) and not key:
+        raise UsageError(f"--host {host} can be reached by others: give an --api-key, or set {KEY}")
+    plan = Plan(
+        shelf=shelf, first=tuple(name for name, path in shelf.items() if path in folders), precision=precision,
+        key=key, local=is_local(host), secret=_secret(key_file) or secrets.token_bytes(32),
+        threads=1 if workers >= cores() > 1 else None,
+    )  # fmt: skip
 
-    def begun() -> None:
-        gc.freeze()
-        gc.enable()
+    def begun(port: int) -> None:
+        url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         if json:
             print_json({"url": url, "models": list(shelf)})
         else:
@@ -96,26 +100,83 @@ def serve(
         sys.stdout.flush()
         if not quiet:
             models = ", ".join(shelf) or "no model yet, but the page can learn one"
-            sys.stderr.write(f"open it in a browser to write; the API is at /v1: {models}; Ctrl-C ends\n")
+            page = "open it in a browser to write; " if workers == 1 else f"{workers} workers, without the studio; "
+            sys.stderr.write(f"{page}the API is at /v1: {models}; Ctrl-C ends\n")
+
+    logging.basicConfig(stream=sys.stderr, format="fabula: %(message)s", level=logging.ERROR)
+    try:
+        return _alone(plan, home, host, port, begun) if workers == 1 else _together(plan, workers, host, port, begun)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] == "fabula":
+            raise
+        raise MissingExtraError("fabula serve", "serve") from None
+
+
+def _alone(plan: Plan, home: Path, host: str, port: int, begun: Callable[[int], None]) -> int:
+    """One process, with the studio."""
+    gc.disable()  # nothing of what is imported and read goes away again
+    house = plan.house()
+    from fabula.serve.transport import Server  # noqa: PLC0415
+    from fabula.studio import Studio  # noqa: PLC0415
+
+    studio, listener = Studio(house, home), _listen(host, port, house.limits)
+
+    def ready() -> None:
+        gc.freeze()
+        gc.enable()
+        begun(listener.getsockname()[1])
 
     def farewell() -> None:
         studio.end()
         house.end()
 
     house.start()
-    Server(house.app, house.limits, begun=begun, farewell=farewell).run(sockets=[listener])
+    Server(house.app, house.limits, begun=ready, farewell=farewell).run(sockets=[listener])
     return 0
 
 
-def _load(first: Sequence[Path], shelf: Mapping[str, Path], precision: str) -> dict[str, Storyteller]:
-    """The models that were named; the others are read when somebody asks for them."""
-    return {name: _teller(path, precision) for name, path in shelf.items() if path in first}
+def _together(plan: Plan, workers: int, host: str, port: int, begun: Callable[[int], None]) -> int:
+    """Several processes, which read the models themselves."""
+    from fabula.serve.limits import Limits  # noqa: PLC0415
+    from fabula.serve.workers import Workers  # noqa: PLC0415
+
+    limits = Limits()
+    listener = _listen(host, port, limits)
+    supervisor = Workers(plan, limits, workers, listener, begun=lambda: begun(listener.getsockname()[1]))
+    supervisor.run()
+    if supervisor.failed:
+        plan.tellers()  # which says what is wrong
+        raise FabulaError("a worker could not start: try fewer --workers")
+    return 0
 
 
-def _teller(path: Path, precision: str) -> Storyteller:
-    from fabula.storyteller import load  # noqa: PLC0415
+def _listen(host: str, port: int, limits: Limits) -> socket.socket:
+    from fabula.serve.transport import listen, more_descriptors  # noqa: PLC0415
 
-    return load(path, precision=precision)
+    more_descriptors(limits.connections + 64)
+    try:
+        return listen(host, port)
+    except OSError as error:
+        raise UsageError(f"cannot listen on {host}, port {port}: {error.strerror}: choose another --port") from None
+
+
+def _secret(file: Path | None) -> bytes | None:
+    """The key that servers share. Errors: UsageError."""
+    if file is None:
+        found, name = os.environ.get(SEALS, "").encode("utf-8", "surrogateescape"), SEALS
+    else:
+        name = "--key-file"
+        try:
+            with file.open("rb") as opened:
+                found = opened.read(LONGEST + 1)
+        except OSError as error:
+            raise UsageError(f"--key-file cannot be read: {error.strerror}: {str(file)!r}") from None
+    found = found.strip()
+    if file is None and not found:
+        return None
+    if not SHORTEST <= len(found) <= LONGEST:
+        raise UsageError(f"{name} must hold {SHORTEST} to {LONGEST:,} bytes: openssl rand -hex 32 makes a key")
+    return found
 
 
 def _shelf(folders: Sequence[Path], home: Path) -> dict[str, Path]:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from fabula.engine import State
 from fabula.serve.orders import Order
 from fabula.serve.rows import Piece, Token
 
@@ -30,6 +31,8 @@ class Choice:
     finish: str | None = None
     units: int = 0
     score: float = 0.0
+    memory: State = ()
+    """What the network remembers at its end, where that is wanted."""
 
     def add(self, piece: Piece) -> None:
         """A piece more."""
@@ -37,6 +40,7 @@ class Choice:
         self.tokens += piece.tokens
         if piece.finish:
             self.finish, self.units, self.score = piece.finish, piece.units, piece.score
+            self.memory = piece.memory
 
 
 class Answer(ABC):
@@ -83,11 +87,17 @@ class Answer(ABC):
                 own.sort(key=lambda choice: -choice.score)
             told += [self.whole(number * n + place, choice, prompt) for place, choice in enumerate(own[:n])]
         units = sum(choice.units for choice in choices)
-        return dump({**self.head(self.name), "choices": told, "usage": self.usage(units)})
+        return dump({**self.head(self.name), "choices": told, "usage": self.usage(units), **self.state(choices[0])})
 
-    def event(self, choice: Json, *, usage: bool) -> bytes:
+    def event(self, choice: Json, *, usage: bool, state: Json | None = None) -> bytes:
         """A part of a stream as an event; where usage is asked for, all parts but the last say that it is none."""
-        return event({**self.head(self.part), "choices": [choice], **({"usage": None} if usage else {})})
+        return event(
+            {**self.head(self.part), "choices": [choice], **({"usage": None} if usage else {}), **(state or {})}
+        )
+
+    def state(self, choice: Choice) -> Json:
+        """Where a story that is over can be gone on with, if that was asked for."""
+        return {"state": self._order.state(choice.memory)} if self._order.sealer and choice.finish else {}
 
     def bill(self, units: int) -> bytes:
         """The part that tells usage."""

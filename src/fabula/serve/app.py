@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import reprlib
+import secrets
 import threading
 import time
 from collections.abc import Callable, Coroutine, Mapping
@@ -24,6 +24,7 @@ from fabula.errors import FabulaError, FolderError
 from fabula.serve import page
 from fabula.serve.answers import ChatAnswer, CompletionAnswer
 from fabula.serve.bodies import ChatBody, CompletionBody
+from fabula.serve.faults import impossible, invalid, refuse
 from fabula.serve.limits import Limits
 from fabula.serve.metrics import Metrics
 from fabula.serve.orders import Order, prepare
@@ -32,6 +33,7 @@ from fabula.serve.refusals import Refusal, unable
 from fabula.serve.responses import Stream, Whole
 from fabula.serve.safety import Guard, Tickets
 from fabula.serve.scheduler import Scheduler
+from fabula.serve.states import Sealer
 from fabula.storyteller import Storyteller, load
 from fabula.version import __version__
 
@@ -58,11 +60,12 @@ class House:
     def __init__(
         self, tellers: Mapping[str, Storyteller], *, limits: Limits | None = None, key: str | None = None,
         local: bool = True, folders: Mapping[str, Path] = MappingProxyType({}),
-        load: Callable[[Path], Storyteller] = load,
+        load: Callable[[Path], Storyteller] = load, secret: bytes | None = None,
     ) -> None:  # fmt: skip
         """`folders` are where the models lie: one that is not among the `tellers` is read when it is first asked for.
 
-        `local` servers are reached from this machine alone, others need a `key`.
+        `local` servers are reached from this machine alone, others need a `key`. States are sealed with `secret`, or
+        with one of chance; those of models without a folder are not told.
         """
         self.limits, self.created = limits or Limits(), int(time.time())
         self.schedulers = {name: Scheduler(teller, self.limits) for name, teller in tellers.items()}
@@ -71,6 +74,8 @@ class House:
         self._load, self._started = load, False
         self._lock, self._locks = threading.Lock(), dict[str, threading.Lock]()
         self._stamps = {name: _stamp(path) for name, path in self.folders.items() if name in self.tellers}
+        self._secret = secret or secrets.token_bytes(32)
+        self._sealers = {name: self._sealer(name, teller) for name, teller in self.tellers.items()}
         self._application = _application(self)
         self.app: ASGIApp = Guard(
             self._application, limits=self.limits, key=key, local=local, metrics=self.metrics, tickets=self.tickets
@@ -86,11 +91,11 @@ class House:
         for scheduler in self.schedulers.values():
             scheduler.start()
 
-    def end(self) -> None:
-        """Take no more stories, and let those that are being written come to an end."""
+    def end(self, seconds: float | None = None) -> None:
+        """Take no more stories, and let those that are being written come to an end, in so many seconds at most."""
         self._started = False
         for scheduler in self.schedulers.values():
-            scheduler.end(self.limits.farewell)
+            scheduler.end(self.limits.farewell if seconds is None else seconds)
 
     @property
     def names(self) -> list[str]:
@@ -116,9 +121,16 @@ class House:
             scheduler = Scheduler(teller, self.limits)
             if self._started:
                 scheduler.start()
-            self._stamps[name] = stamp
+            self._stamps[name], self._sealers[name] = stamp, self._sealer(name, teller)
             self.schedulers[name], self.tellers[name] = scheduler, teller
         return teller, scheduler
+
+    def _sealer(self, name: str, teller: Storyteller) -> Sealer | None:
+        """Who seals a model's states; None where nobody knows what model it is."""
+        try:
+            return Sealer(self._secret, folder.fingerprint(self.folders[name]), teller)
+        except (KeyError, FolderError):
+            return None
 
     def refresh(self, name: str) -> None:
         """Let go of a model whose folder holds another one by now: it is read anew when it is asked for."""
@@ -131,6 +143,7 @@ class House:
         """A model that lies no more where it lay, or is another one now: those who are being served keep it."""
         self.folders.pop(name, None)
         self._stamps.pop(name, None)
+        self._sealers.pop(name, None)
         if (scheduler := self.schedulers.pop(name, None)) is not None:
             scheduler.end(self.limits.farewell)
         self.tellers.pop(name, None)
@@ -158,8 +171,8 @@ class House:
             except FolderError:  # which says where our files lie
                 raise unable("the model cannot be read") from None
         if length < LONG and not body.max_copy:
-            return prepare(teller, body, self.limits), scheduler
-        return await asyncio.to_thread(prepare, teller, body, self.limits), scheduler
+            return prepare(teller, body, self.limits, self._sealers.get(name)), scheduler
+        return await asyncio.to_thread(prepare, teller, body, self.limits, self._sealers.get(name)), scheduler
 
     def model(self, name: str) -> dict[str, Any]:
         """A model as OpenAI describes one."""
@@ -228,9 +241,9 @@ def _application(house: House) -> FastAPI:
         return Response(page.STYLE, media_type="text/css")
 
     app.include_router(routes)
-    app.add_exception_handler(HTTPException, _refuse)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(FabulaError, _unable)
+    app.add_exception_handler(HTTPException, refuse)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(FabulaError, impossible)
     return app
 
 
@@ -260,41 +273,3 @@ async def _write(
 
 def _json(value: dict[str, Any], status: int = 200) -> Response:
     return Response(json.dumps(value), status, media_type="application/json")
-
-
-async def _refuse(request: Request, error: Exception) -> Response:  # noqa: ARG001
-    """Paths and methods there are not, and whatever a route refuses."""
-    if isinstance(error, Refusal):
-        return error.response()
-    assert isinstance(error, HTTPException)
-    said = {404: "there is nothing here: see /docs", 405: "this path is not asked like that: see /docs"}
-    status = error.status_code
-    return Refusal(status, said.get(status, "the request cannot be read"), headers=error.headers).response()
-
-
-async def _unable(request: Request, error: Exception) -> Response:  # noqa: ARG001
-    """What cannot be done with what was sent: one line, which is meant for people."""
-    return Refusal(400, str(error)).response()
-
-
-async def _invalid(request: Request, error: Exception) -> Response:  # noqa: ARG001
-    """A field that is not as it should be: the first, in one line that repeats nothing of what was sent."""
-    assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
-    where = [str(part) for part in first["loc"][1:]]
-    if not where:
-        return Refusal(400, "the body must be a JSON object", code="invalid_json").response()
-    field = where[0]
-    if first["type"] == "extra_forbidden" and len(where) == 1:
-        message = f"the body has an unknown field, {reprlib.repr(where[0])}: see /docs"
-        return Refusal(400, message, code="unknown_parameter").response()
-    about = _FIELDS.get(field) or first["msg"]
-    return Refusal(400, f"{field}: {about[:1].lower()}{about[1:]}", param=field, code="invalid_value").response()
-
-
-_FIELDS: dict[str, str] = {
-    "prompt": "must be a text, a list of texts, a list of units, or a list of such lists",
-    "stop": "must be a text or a list of at most 16, each of 1 to 256 characters",
-    "suffix": "is not supported: leave it out",
-    "store": "is not supported: leave it out",
-}  # fmt: skip

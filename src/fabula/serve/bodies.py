@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from fabula.endings import UNTIL
-from fabula.serve.limits import BIASES, NAME, PROMPTS, STOP, STOPS, STORIES, TOKENS, TOP, WORDS
+from fabula.serve.limits import BIASES, NAME, PROMPTS, STATE, STOP, STOPS, STORIES, TOKENS, TOP, WORDS
 
 Name = Annotated[str, Field(max_length=NAME)]
 StopText = Annotated[str, Field(min_length=1, max_length=STOP)]
@@ -80,6 +80,10 @@ class CompletionBody(Sampling):
     echo: bool | None = None
     logprobs: int | None = Field(None, ge=0, le=TOP)
     suffix: None = Field(None, description="Not supported.")
+    keep: bool | None = Field(None, description="Tell a state with the answer, from which another request goes on.")
+    state: Annotated[str, Field(min_length=1, max_length=STATE)] | None = Field(
+        None, description="Go on from there, on any server with the same model and key; in place of a prompt."
+    )
 
 
 class Part(Body):

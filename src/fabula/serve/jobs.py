@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from fabula.engine import State
 from fabula.serve.mailbox import Mailbox
-from fabula.serve.rows import Judged, Row
+from fabula.serve.rows import Judged, Piece, Row
 
 
 @dataclass(eq=False)
@@ -23,8 +23,14 @@ class Job:
     judged: Judged | None
     deadline: float
     """On the clock of `time.monotonic`."""
+    keeps: bool = False
+    """Whether what the network remembers at the end of its story is wanted."""
     read: int = 0
     state: State = ()
+
+    def told(self, piece: Piece, state: State, place: int) -> Piece:
+        """The last piece of a story, with what the network remembers of it: the row at `place` of (B, H) each."""
+        return piece._replace(memory=tuple(memory[[place]] for memory in state)) if self.keeps else piece
 
     @property
     def weight(self) -> int:

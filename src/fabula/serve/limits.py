@@ -25,6 +25,9 @@ BIASES = 1024
 TOP = 20
 """Most of the likeliest units told beside each that came."""
 
+STATE = 1 << 19
+"""Most characters of a state from which a story is gone on with."""
+
 NAME = 256
 """Most characters of a model's name, or of any other word a client sends along."""
 

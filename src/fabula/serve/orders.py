@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fabula.config import resolve
+from fabula.engine import State
 from fabula.errors import FabulaError
 from fabula.serve.bodies import ChatBody, CompletionBody, Sampling
 from fabula.serve.jobs import Job
@@ -14,6 +15,7 @@ from fabula.serve.limits import TOKENS, Limits
 from fabula.serve.mailbox import Mailbox
 from fabula.serve.refusals import Refusal
 from fabula.serve.rows import Judged, Story, Verbatim, biases
+from fabula.serve.states import Kept, Sealer
 from fabula.storyteller import Storyteller
 from fabula.tale import Tale
 from fabula.tokens import Tokenizer
@@ -30,10 +32,11 @@ OPTIONS = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "max_
 
 @dataclass(frozen=True)
 class Prompt:
-    """What a story goes on from."""
+    """What a story goes on from: a text, or a place in a story where another answer ended."""
 
     text: str
     ids: tuple[int, ...]
+    kept: Kept | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +54,8 @@ class Order:
     top: int | None
     """So many of the likeliest units are told with each; None tells no probabilities at all."""
     echo: bool
+    sealer: Sealer | None = None
+    """Seals where the story ends, if that is to be told."""
 
     @property
     def writes(self) -> bool:
@@ -62,6 +67,12 @@ class Order:
         """Units of all prompts."""
         return sum(len(prompt.ids) for prompt in self.prompts)
 
+    def state(self, memory: State) -> str | None:
+        """Where the one story ended, with what the network remembers there; None where it has not begun."""
+        if self.sealer is None or not memory or not self.tales[0][0].begun:
+            return None
+        return self.sealer.seal(Kept(self.tales[0][0].place, memory))
+
     def jobs(self, mailbox: Mailbox, deadline: float) -> list[Job]:
         """One job a prompt; none where there is nothing to compute."""
         judges = self.echo and self.top is not None
@@ -72,23 +83,31 @@ class Order:
     def _job(self, number: int, mailbox: Mailbox, deadline: float, *, judges: bool) -> Job:
         tokenizer, prompt, ids = self.tokenizer, self.prompts[number], list(self.prompts[number].ids)
         units = ids if ids[:1] == [tokenizer.end] else [tokenizer.end, *ids]
+        if prompt.kept is not None:
+            units = [prompt.kept.place.latest]
         stories = [
             Story(tokenizer, tale, number * self.best_of + place, first=units[-1], top=self.top)
             for place, tale in enumerate(self.tales[number])
         ]
         judged = Judged(tokenizer, ids, prompt.text, number, top=self.top or 0) if judges else None
-        return Job(mailbox, units, stories, judged, deadline)
+        job = Job(mailbox, units, stories, judged, deadline, keeps=self.sealer is not None)
+        job.state = prompt.kept.memory if prompt.kept is not None else ()
+        return job
 
 
-def prepare(teller: Storyteller, body: CompletionBody | ChatBody, limits: Limits) -> Order:
-    """What a body asks of a model. Errors: Refusal."""
+def prepare(
+    teller: Storyteller, body: CompletionBody | ChatBody, limits: Limits, sealer: Sealer | None = None
+) -> Order:
+    """What a body asks of a model; `sealer` is that of its states. Errors: Refusal."""
     try:
-        return _completion(teller, body, limits) if isinstance(body, CompletionBody) else _chat(teller, body, limits)
+        if isinstance(body, ChatBody):
+            return _chat(teller, body, limits)
+        return _completion(teller, body, limits, sealer)
     except FabulaError as error:
         raise Refusal(400, str(error)) from None
 
 
-def _completion(teller: Storyteller, body: CompletionBody, limits: Limits) -> Order:
+def _completion(teller: Storyteller, body: CompletionBody, limits: Limits, sealer: Sealer | None) -> Order:
     n, best_of = body.n or 1, body.best_of or body.n or 1
     if best_of < n:
         raise Refusal(400, f"best_of must be at least n, got {best_of} and {n}", param="best_of")
@@ -99,11 +118,28 @@ def _completion(teller: Storyteller, body: CompletionBody, limits: Limits) -> Or
     if len(several) * best_of > limits.stories:
         raise Refusal(400, f"one request may ask for {limits.stories} stories at most", param="best_of")
     prompts = [_prompt(teller, one) for one in several]
+    if body.keep or body.state is not None:
+        sealer = _sealing(teller, body, sealer, best_of if len(several) == 1 else len(several))
+        prompts = prompts if body.state is None else [Prompt("", (), sealer.open(body.state))]
     judged = bool(body.echo) and body.logprobs is not None
     return _order(
         teller, body, prompts, limits, limits.judged if judged else limits.prompt,
         most=body.max_tokens, otherwise=SHORT, best_of=best_of, top=body.logprobs, echo=bool(body.echo),
+        sealer=sealer if body.keep else None,
     )  # fmt: skip
+
+
+def _sealing(teller: Storyteller, body: CompletionBody, sealer: Sealer | None, stories: int) -> Sealer:
+    """Who seals states. Errors: Refusal for what does not go with them."""
+    if sealer is None or not sealer.fits or teller.settings.sampling.require:
+        raise Refusal(400, "this model keeps no states: leave keep and state out", param="keep")
+    field = "keep" if body.state is None else "state"
+    if stories > 1 or body.max_tokens == 0:
+        raise Refusal(400, f"{field} goes with one story of at least one unit", param=field)
+    for name in ("prompt", "seed", "echo") if body.state is not None else ():
+        if getattr(body, name) not in (None, "", False):
+            raise Refusal(400, f"state says where the story and its chance stand: leave {name} out", param=name)
+    return sealer
 
 
 def _chat(teller: Storyteller, body: ChatBody, limits: Limits) -> Order:
@@ -133,6 +169,7 @@ def _order(
     best_of: int,
     top: int | None,
     echo: bool,
+    sealer: Sealer | None = None,
 ) -> Order:
     length = sum(len(prompt.ids) for prompt in prompts)
     if length > bound:
@@ -150,17 +187,21 @@ def _order(
     stops = (body.stop,) if isinstance(body.stop, str) else tuple(body.stop or ())
 
     def tell(prompt: Prompt) -> Sequence[Tale]:
-        added = biases(biased, body.presence_penalty or 0.0, body.frequency_penalty or 0.0, len(prompt.ids))
+        place = prompt.kept.place if prompt.kept is not None else None
+        given = len(place.recent) - place.told if place is not None else len(prompt.ids)
+        added = biases(biased, body.presence_penalty or 0.0, body.frequency_penalty or 0.0, given)
         _, tales = teller.begin(
             prompt.text, range(best_of), ids=list(prompt.ids), words=body.words, sampling=sampling, stop=stops,
             until=body.until, ending=None if body.words or body.until else lambda: Verbatim(stops), biases=added,
             budget=most,
         )  # fmt: skip
+        if place is not None:
+            tales[0].resume(place)
         return tales
 
     return Order(
         tokenizer=teller.tokenizer, prompts=prompts, tales=[tell(prompt) if most else () for prompt in prompts],
-        n=body.n or 1, best_of=best_of, top=top, echo=echo,
+        n=body.n or 1, best_of=best_of, top=top, echo=echo, sealer=sealer,
     )  # fmt: skip
 
 

@@ -171,7 +171,8 @@ class Stream(Writing):
     def _told(self, place: int, choice: Choice) -> bytes:
         first = place not in self._opened
         self._opened.add(place)
-        return self._answer.event(self._answer.delta(place, choice, first=first), usage=self._usage)
+        told = self._answer.delta(place, choice, first=first)
+        return self._answer.event(told, usage=self._usage, state=self._answer.state(choice))
 
 
 async def _part(send: Send, body: bytes) -> None:

@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from fabula.endings import Ending
-from fabula.engine import Floats
+from fabula.engine import Floats, State
 from fabula.sampling import Filter, History, Scores
 from fabula.serve.refusals import Refusal
 from fabula.tale import Tale
@@ -44,6 +44,8 @@ class Piece(NamedTuple):
     failure: Refusal | None = None
     judged: bool = False
     """Whether these are the tokens of prompt number `choice`, and no story."""
+    memory: State = ()
+    """What the network remembers before the last unit, once it is over and where that is to be kept."""
 
 
 class Row(Protocol):
@@ -71,7 +73,8 @@ class Story:
     def __init__(self, tokenizer: Tokenizer, tale: Tale, choice: int, *, first: int, top: int | None) -> None:
         self._tokenizer, self._tale, self._choice, self._top = tokenizer, tale, choice, top
         self.latest, self.over = first, False
-        self._units = self._shown = self._place = 0
+        self._units = self._shown = 0
+        self._place = len(tale.held)
         self._held: list[Token] = []
 
     def window(self, size: int) -> list[int]:
@@ -156,7 +159,8 @@ class Verbatim(Ending):
         self._text += text
         found = [(place + len(stop), place) for stop in self._stops if (place := self._text.find(stop)) >= 0]
         if found:
-            self.over, self._text = True, self._text[: min(found)[1]]
+            after, end = min(found)
+            self.over, self.behind, self._text = True, self._text[after:], self._text[:end]
             return self.rest()
         begun = (n for stop in self._stops for n in range(1, len(stop)) if self._text.endswith(stop[:n]))
         return self._take(len(self._text) - max(begun, default=0))

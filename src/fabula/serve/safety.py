@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import ipaddress
 import logging
 import secrets
 import time
@@ -20,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from fabula.serve.limits import Limits
 from fabula.serve.metrics import Metrics
 from fabula.serve.parsing import Held
+from fabula.serve.plan import is_local
 from fabula.serve.refusals import Refusal, busy, failed
 
 HEADERS = [
@@ -48,20 +48,6 @@ TICKETS = 1000
 """Most tickets that are good at one time."""
 
 _LOG = logging.getLogger("fabula.serve")
-
-
-def is_local(host: str) -> bool:
-    """Whether only this machine can reach what listens there.
-
-    >>> is_local("127.0.0.1"), is_local("localhost"), is_local("::1"), is_local("0.0.0.0"), is_local("example.org")
-    (True, True, True, False, False)
-    """
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class Tickets:

@@ -150,13 +150,13 @@ class Scheduler:
                 if now > min(job.deadline, self._ends) and self._take(job):
                     ended = now > self._ends
                     self._post(job.mailbox, Piece(0, failure=unable(ENDED) if ended else busy()))
-        self._ready = deque(seat for seat in self._ready if self._keep(seat.row, seat.job, now))
-        parked = [seat for seat in self._parked if self._keep(seat.row, seat.job, now)]
+        self._ready = deque(seat for seat in self._ready if self._keep(seat, now))
+        parked = [seat for seat in self._parked if self._keep(seat, now)]
         self._ready.extendleft(seat for seat in parked if not seat.job.mailbox.full)
         self._parked = [seat for seat in parked if seat.job.mailbox.full]
         going = []
         for place, (row, job) in enumerate(self._batch):
-            if not self._keep(row, job, now):
+            if not self._keep(Seat(row, job, self._state), now, place):
                 continue
             if job.mailbox.full:
                 self._parked.append(Seat(row, job, _some(self._state, [place])))
@@ -164,10 +164,11 @@ class Scheduler:
                 going.append(place)
         self._hold(going)
 
-    def _keep(self, row: Row, job: Job, now: float) -> bool:
-        """Whether a row goes on; the client of one that has no time left hears of it."""
+    def _keep(self, seat: Seat, now: float, place: int = 0) -> bool:
+        """Whether the row at a place of some goes on; the client of one that has no time left hears of it."""
+        row, job, state = seat
         if not job.mailbox.closed and now > min(job.deadline, self._ends):
-            self._post(job.mailbox, row.cut())
+            self._post(job.mailbox, job.told(row.cut(), state, place))
             return False
         return not job.mailbox.closed
 
@@ -233,7 +234,7 @@ class Scheduler:
                 self._fail([job], error)
                 continue
             if piece is not None:
-                self._post(job.mailbox, piece)
+                self._post(job.mailbox, job.told(piece, self._state, place) if row.over else piece)
             if not row.over:
                 going.append(place)
             elif row is job.judged:

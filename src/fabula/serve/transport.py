@@ -24,8 +24,8 @@ KEEP = 5
 """Seconds for which an idle connection is kept."""
 
 
-def protocol(limits: Limits) -> type[asyncio.Protocol]:
-    """HTTP over one connection, within limits."""
+def protocol(limits: Limits, farewell: Callable[[], None] | None = None) -> type[asyncio.Protocol]:
+    """HTTP over one connection, within limits; `farewell` is called when the server begins to end."""
 
     class Bounded(H11Protocol):
         """Uvicorn's own, with clocks on both directions."""
@@ -52,6 +52,12 @@ def protocol(limits: Limits) -> type[asyncio.Protocol]:
             for timer in (self._arrival, self._sending):
                 if timer is not None:
                     timer.cancel()
+
+        def shutdown(self) -> None:
+            """The server ends, and this connection with its answer."""
+            if farewell is not None:
+                farewell()
+            super().shutdown()
 
         def data_received(self, data: bytes) -> None:
             """The clock runs from the first byte of a request to its last; it begins anew after each longest body."""
@@ -93,17 +99,12 @@ class Server(uvicorn.Server):
         self, app: ASGIApp, limits: Limits, *, begun: Callable[[], None], farewell: Callable[[], None]
     ) -> None:
         """`begun` is called when connections are taken, `farewell` when no more are."""
-        config = uvicorn.Config(
-            app, http=protocol(limits), ws="none", lifespan="off", loop="asyncio", log_config=None,
-            log_level="critical", access_log=False, server_header=False, proxy_headers=False,
-            timeout_keep_alive=KEEP, timeout_graceful_shutdown=int(limits.farewell + GRACE), backlog=1024,
-        )  # fmt: skip
-        super().__init__(config)
+        super().__init__(uvicorn.Config(app, http=protocol(limits), **options(limits)))
         self._begun, self._farewell = begun, farewell
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen."""
-        asyncio.get_running_loop().set_exception_handler(_silent)
+        asyncio.get_running_loop().set_exception_handler(silent)
         await super().startup(sockets)
         self._begun()
 
@@ -127,7 +128,16 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
 
-def _silent(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+def options(limits: Limits) -> dict[str, Any]:
+    """How uvicorn is to serve."""
+    return {
+        "ws": "none", "lifespan": "off", "loop": "asyncio", "log_config": None, "log_level": "critical",
+        "access_log": False, "server_header": False, "proxy_headers": False, "timeout_keep_alive": KEEP,
+        "timeout_graceful_shutdown": int(limits.farewell + GRACE), "backlog": 1024,
+    }  # fmt: skip
+
+
+def silent(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """What goes wrong on a connection is told to nobody: its words may hold what a client wrote."""
 
 
