@@ -65,7 +65,7 @@ def measure(size: int, head: str, seconds: float, threads: int) -> dict[str, flo
 
     from fabula import precision
     from fabula.config import ModelConfig
-    from fabula.model import LanguageModel
+    from fabula.model import LanguageModel, Noise
     from fabula.optimizers import AdamW, clip, gradients_of
 
     torch.set_num_threads(threads or torch.get_num_threads())
@@ -83,7 +83,7 @@ def measure(size: int, head: str, seconds: float, threads: int) -> dict[str, flo
             lanes[place + shift : place + shift + BATCH * LENGTH].view(BATCH, LENGTH) for shift in (0, 1)
         )
         with precision.autocast(chosen):
-            nats, _, state = model.loss(inputs, targets, state, noise.manual_seed(step))
+            nats, _, state = model.loss(inputs, targets, state, Noise(noise.manual_seed(step)))
         gradients = gradients_of(nats.mean(), optimizer.parameters)
         clip(gradients, 1.0)
         with torch.no_grad():

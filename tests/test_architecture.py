@@ -10,11 +10,11 @@ import pytest
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "fabula"
 
 LAYERS = [
-    {"errors", "version", "data", "disk", "stopping", "regular"},
+    {"errors", "version", "data", "disk", "stopping", "regular", "processes"},
     {"config", "pages", "machine"},
     {"text", "tokens", "vectors", "sampling", "novelty", "ngram", "clusters", "hashing", "forecast"},
-    {"endings", "engine", "streams", "cells", "heads", "optimizers", "precision", "lesson"},
-    {"evaluation", "model", "mixture", "footprint", "processor", "fineness", "constraints"},
+    {"endings", "engine", "streams", "cells", "heads", "optimizers", "precision", "schedule", "penalties", "lesson"},
+    {"evaluation", "model", "mixture", "footprint", "processor", "distributed", "fineness", "constraints"},
     {"store"},
     {"adaptation", "corpus", "folder", "recipe", "card", "rounding", "tale"},
     {"outcome", "events", "pretrained", "inheritance", "storyteller", "baseline", "source", "dynamic"},
@@ -24,6 +24,7 @@ LAYERS = [
     {"assembly", "saving"},
     {"training"},
     {
+        "launch",
         "narration",
         "ways",
         "trackers",
@@ -46,7 +47,7 @@ LAYERS = [
 """Lowest first; each room may import from the layers below its own, and inside itself."""
 
 WITHOUT_TORCH = {
-    "errors", "version", "regular", "config", "pages", "machine", "text", "tokens", "vectors", "sampling", "clusters",
+    "errors", "version", "regular", "processes", "config", "pages", "machine", "text", "tokens", "vectors", "sampling", "clusters",
     "hashing",
     "forecast", "endings", "novelty", "ngram", "mixture", "fineness", "adaptation", "baseline", "engine", "footprint",
     "streams", "evaluation", "corpus", "folder", "recipe", "card", "events", "inheritance", "storyteller", "narration",

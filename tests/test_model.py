@@ -10,7 +10,7 @@ import torch
 from fabula.cells import CELLS
 from fabula.config import ModelConfig
 from fabula.engine import Engine
-from fabula.model import LanguageModel, NumpyScorer
+from fabula.model import LanguageModel, Noise, NumpyScorer
 from fabula.optimizers import AdamW, gradients_of
 
 BASE = ModelConfig(cell="lstm", layers=2, hidden=8, embedding=6, head="full", dropout=0.5)
@@ -76,18 +76,22 @@ def test_the_state_carries(model: LanguageModel) -> None:
 
 
 def test_noise_is_an_argument(model: LanguageModel) -> None:
-    def run(noise: torch.Generator | None) -> torch.Tensor:
+    def run(noise: Noise | None) -> torch.Tensor:
         return model.loss(IDS[:, :-1], IDS[:, 1:], model.initial_state(3), noise)[0]
 
-    same = [run(torch.Generator().manual_seed(4)) for _ in range(2)]
+    same = [run(Noise(seeded(4))) for _ in range(2)]
     torch.testing.assert_close(same[0], same[1], rtol=0, atol=0)
-    assert not torch.allclose(same[0], run(torch.Generator().manual_seed(5)))
+    assert not torch.allclose(same[0], run(Noise(seeded(5))))
     torch.testing.assert_close(run(None), run(None), rtol=0, atol=0)
     assert not torch.allclose(same[0], run(None))
 
 
 def seeded(seed: int = 4) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
+
+
+def drawn(number: int = 0, parts: int = 1) -> Noise:
+    return Noise(seeded(), number, parts)
 
 
 def shaped(**shares: float | str) -> LanguageModel:
@@ -99,7 +103,7 @@ def test_dropout_stands_for_the_shares_that_are_not_given() -> None:
     all_alike = {"dropout_input": 0.5, "dropout_hidden": 0.5, "dropout_output": 0.5}
     one, two, other = shaped(dropout=0.5), shaped(**all_alike), shaped(dropout=0.5, dropout_hidden=0.0)
     state = one.initial_state(3)
-    found = [model(IDS, state, seeded())[0] for model in (one, two, other)]
+    found = [model(IDS, state, drawn())[0] for model in (one, two, other)]
     assert torch.equal(found[0], found[1])
     assert not torch.allclose(found[0], found[2])
 
@@ -108,7 +112,7 @@ def test_each_share_silences_its_own_place() -> None:
     """Seen from the last layer: its output alone, its input alone, or what came before both."""
     state = shaped().initial_state(3)
     _, quiet, _ = shaped()(IDS, state)
-    dropped, plain, _ = shaped(dropout_output=0.5)(IDS, state, seeded())
+    dropped, plain, _ = shaped(dropout_output=0.5)(IDS, state, drawn())
     assert torch.equal(plain, quiet)
     assert ((dropped == 0) | (dropped == 2 * plain)).all()
     silent = dropped == 0  # the same features at all moments of a sequence
@@ -116,12 +120,12 @@ def test_each_share_silences_its_own_place() -> None:
     assert (silent == silent[:, :1]).all()
     assert not (silent == silent[:1]).all()
     for place in ("dropout_input", "dropout_hidden"):
-        dropped, plain, _ = shaped(**{place: 0.5})(IDS, state, seeded())
+        dropped, plain, _ = shaped(**{place: 0.5})(IDS, state, drawn())
         assert torch.equal(dropped, plain)
         assert not torch.allclose(plain, quiet)
     single = LanguageModel(dataclasses.replace(BASE, layers=1, dropout=0.0, dropout_hidden=0.5), 11, seeded())
     state = single.initial_state(3)
-    assert torch.equal(single(IDS, state, seeded())[0], single(IDS, state)[0])
+    assert torch.equal(single(IDS, state, drawn())[0], single(IDS, state)[0])
 
 
 @pytest.mark.parametrize("head", ["full", "tied", "adaptive"])
@@ -132,7 +136,7 @@ def test_silenced_words_are_rows_of_zeros(head: str) -> None:
     kept = torch.empty(11, 1).bernoulli_(0.5, generator=seeded()) * 2
     assert 0 < kept.count_nonzero() < 11
     state = model.initial_state(3)
-    nats, _, _ = model.loss(IDS[:, :-1], IDS[:, 1:], state, seeded())
+    nats, _, _ = model.loss(IDS[:, :-1], IDS[:, 1:], state, drawn())
     found = torch.autograd.grad(nats.mean(), list(model.parameters()))
     read = torch.nn.functional.embedding
     with pytest.MonkeyPatch.context() as patch:  # only what is read is silenced, not what the head compares with
@@ -156,7 +160,7 @@ def test_silenced_weights_are_zeros_between_moments(cell: str) -> None:
         with torch.no_grad():
             weight.mul_(masks[-1])
     state = tuple(torch.full_like(memory, 0.3) for memory in model.initial_state(3))
-    (dropped, _, last), (wanted, _, last_wanted) = model(IDS, state, seeded()), plain(IDS, state)
+    (dropped, _, last), (wanted, _, last_wanted) = model(IDS, state, drawn()), plain(IDS, state)
     for a, b in zip((dropped, *last), (wanted, *last_wanted), strict=True):
         torch.testing.assert_close(a, b)
     found = torch.autograd.grad(dropped.sum(), [layer.weight_hh for layer in model.layers])
@@ -175,7 +179,7 @@ def test_gradients_under_all_noise_are_those_of_small_differences(cell: str) -> 
 
     def loss() -> torch.Tensor:
         state = tuple(memory.double() for memory in model.initial_state(3))
-        return model(IDS, state, seeded())[0].square().sum()
+        return model(IDS, state, drawn())[0].square().sum()
 
     for parameter, gradient in zip(parameters, torch.autograd.grad(loss(), parameters), strict=True):
         direction = torch.empty_like(parameter).normal_(generator=seeded(7))
@@ -229,3 +233,16 @@ def test_the_scorer_speaks_numpy(model: LanguageModel) -> None:
     expected, expected_hits, _ = model.loss(IDS[:, :-1], IDS[:, 1:], model.initial_state(3))
     torch.testing.assert_close(torch.from_numpy(nats), expected.detach())
     assert (hits == expected_hits.numpy()).all()
+
+
+@pytest.mark.parametrize("parts", [2, 3])
+def test_parts_of_the_lanes_computed_apart_are_the_whole(parts: int) -> None:
+    """Masks are those of the lanes, whoever computes them."""
+    ids = torch.randint(0, 11, (6, 9), generator=seeded(1))
+    noisy = {"dropout": 0.4, "dropout_embedding": 0.3, "dropout_weight": 0.3}
+    model = LanguageModel(dataclasses.replace(BASE, **noisy), 11, seeded(5))
+    whole = model(ids, model.initial_state(6), drawn())[0]
+    each = 6 // parts
+    apart = [model(ids[n * each : (n + 1) * each], model.initial_state(each), drawn(n, parts))[0] for n in range(parts)]
+    torch.testing.assert_close(torch.cat(apart), whole)
+    assert not torch.allclose(apart[0], model(ids[:each], model.initial_state(each), drawn(1, parts))[0])

@@ -24,7 +24,7 @@ def test_the_speed_of_a_layer_is_measured() -> None:
 def test_it_learns_on_a_gpu_only_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert [processor.device(asked).type for asked in ("auto", "cpu")] == ["cpu", "cpu"]
-    with pytest.raises(UsageError, match="no GPU here"):
+    with pytest.raises(UsageError, match="no such GPU here"):
         processor.device("cuda")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert [processor.device(asked).type for asked in ("auto", "cpu", "cuda")] == ["cuda", "cpu", "cuda"]

@@ -21,7 +21,10 @@ from fabula import config, evaluation, folder, processor, training
 from fabula.config import TrainingConfig, resolve
 from fabula.errors import DivergedError, FolderError, TextError, UsageError
 from fabula.events import Began, Evaluated, Event, Foretold, Stepped
+from fabula.model import Noise
+from fabula.penalties import penalties
 from fabula.run import Run
+from fabula.schedule import rate
 
 ONE = {"threads": 1}
 SMALL = {"model": {"hidden": 24, "embedding": 8}, "text": {"unit": "chars"}}
@@ -174,7 +177,7 @@ def test_a_run_stopped_before_it_was_measured_saves_its_averages(tales: Path, tm
 def test_a_share_of_the_lanes_begins_anew() -> None:
     """A lane forgets all of its state or nothing, and what it begins with is the network's own beginning."""
     state, fresh = (torch.ones(4000, 3), torch.full((4000, 2), 5.0)), (torch.zeros(4000, 3), torch.full((4000, 2), 9.0))
-    noise = torch.Generator().manual_seed(1)
+    noise = Noise(torch.Generator().manual_seed(1))
     for share in (0.0, 0.3, 1.0):
         h, before = training._carried(state, fresh, share, noise)
         anew = (h == 0).all(dim=1)
@@ -190,12 +193,12 @@ def test_penalties_are_the_gradients_of_squares_of_the_hidden_states_and_their_c
     config = TrainingConfig(penalty_activation=2.0, penalty_slope=3.0)
     cost = 2 * dropped.square().mean() + 3 * plain.diff(dim=1).square().mean()
     for (states, gradient), right in zip(
-        training._penalties(config, dropped, plain), torch.autograd.grad(cost, [dropped, plain]), strict=True
+        penalties(config, dropped, plain), torch.autograd.grad(cost, [dropped, plain]), strict=True
     ):
         assert states is dropped or states is plain
         np.testing.assert_allclose(gradient.numpy(), right.numpy(), rtol=1e-5, atol=1e-7)
-    assert len(training._penalties(config, dropped[:, :1], plain[:, :1])) == 1  # one moment alone has no change
-    assert training._penalties(TrainingConfig(), dropped, plain) == []
+    assert len(penalties(config, dropped[:, :1], plain[:, :1])) == 1  # one moment alone has no change
+    assert penalties(TrainingConfig(), dropped, plain) == []
 
 
 @pytest.mark.parametrize("penalty", ["penalty_activation", "penalty_slope"])
@@ -417,7 +420,7 @@ def test_word_vectors_take_the_place_of_random_ones(fable: Path, tmp_path: Path)
 @settings(deadline=None)
 def test_the_rate_stays_within_its_bounds(progress: float, warmup: float, decay: str) -> None:
     config = TrainingConfig(lr=0.5, warmup=warmup, decay=decay)
-    assert 0 <= training._rate(config, progress) <= 0.5 + 1e-12
+    assert 0 <= rate(config, progress) <= 0.5 + 1e-12
 
 
 def test_killed_at_any_moment_it_goes_on(tales: Path, tmp_path: Path) -> None:

@@ -14,8 +14,23 @@ from pathlib import Path
 
 from torture.runner import Answer, ask, table
 
-QUESTIONS = ("source", "characters", "flips", "mutants", "corpora", "kill", "signals", "syscalls", "disk")
+QUESTIONS = (
+    "source",
+    "characters",
+    "flips",
+    "mutants",
+    "corpora",
+    "kill",
+    "signals",
+    "syscalls",
+    "disk",
+    "ranks",
+    "hosts",
+)
 """Modules of this folder."""
+
+QUICKLY = tuple(name for name in QUESTIONS if name != "hosts")
+"""Those that have a short form."""
 
 
 def main() -> int:
@@ -31,7 +46,7 @@ def main() -> int:
     if unknown := set(options.questions) - set(QUESTIONS):
         parser.error(f"no such question: {', '.join(sorted(unknown))}")
     answers: list[Answer] = []
-    for name in options.questions or QUESTIONS:
+    for name in options.questions or (QUICKLY if options.quick else QUESTIONS):
         # In a process of its own: what one question does to threads, signals and memory is nothing to the next.
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as own:
             asked = own.submit(ask, name, options.count, options.seed, options.workers, quick=options.quick)

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from fabula import baseline, config, folder, inheritance, machine, recipe
+from fabula import baseline, config, folder, inheritance, machine, processes, recipe
 from fabula.adaptation import Cache, Dynamic, recall
 from fabula.corpus import encode, prepare
 from fabula.engine import Engine
@@ -76,21 +76,29 @@ def train(
     )
     if not text.paths:
         raise UsageError("expected a text to learn from: fabula train my-stories.txt")
+    if "-" in text.paths and processes.count() > 1:
+        raise UsageError("standard input can be read by one process only: put the text into a file")
     target = Path(out) if out is not None else default_folder(text.paths)
+    if folder.is_of(target, processes.job()):  # started again, after a process of it was lost
+        if folder.latest_step(target):
+            return _resume(target, given, listeners, begun)
+        force = True
     chosen, ancestors = replace(chosen, text=text), list[inheritance.Ancestor]()
     by_direction = [chosen, chosen]
     if chosen.training.from_model is not None:
         ancestors = _ancestors(chosen.training, target, force=force)
         by_direction = [inheritance.settle(ancestor, given, chosen, size) for ancestor in ancestors]
-    folder.check_claim(target, force=force)
+    if processes.is_first():
+        folder.check_claim(target, force=force)
     if ancestors:
         corpus = inheritance.prepare_with(
-            ancestors[0], by_direction[0].text, store=target / folder.STORE, tell=tell
+            ancestors[0], by_direction[0].text, store=target / folder.STORE, wait=not processes.is_first(), tell=tell
         )
     else:
         corpus = prepare(
-            chosen.text, seconds=recipe.seconds(chosen.training), store=target / folder.STORE, tell=tell
-        )
+            chosen.text, seconds=recipe.seconds(chosen.training), store=target / folder.STORE,
+            wait=not processes.is_first(), tell=tell,
+        )  # fmt: skip
     corpus = replace(corpus, notes=(*corpus.notes, *baseline.said_of(corpus)))
     if chosen.training.both_ways:
         return _ways().train(
@@ -163,6 +171,7 @@ def calm_threads(spin: int | None = None) -> None:
 def _needing_torch(what: str) -> Iterator[None]:
     """Around an import of a room that learns; torch takes a second to import, so mistakes are found before."""
     calm_threads()
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # what a lost connection means we say ourselves
     try:
         yield
     except ModuleNotFoundError as error:

@@ -20,6 +20,7 @@ from fabula.evaluation import Counts, Measure
 from fabula.events import Saved, Warned
 from fabula.forecast import Forecast
 from fabula.inheritance import Past, cut
+from fabula.precision import Scaling
 from fabula.run import Run, arrays
 from fabula.streams import Held, join
 
@@ -36,11 +37,15 @@ LIMITS = ("time", "steps", "epochs", "evaluations", "patience")
 
 
 def save(run: Run) -> bool:
-    """Write all that is needed to go on; a disk that refuses is said, not fatal. Errors: DivergedError."""
+    """Write all that is needed to go on; a disk that refuses is said, not fatal. Errors: DivergedError.
+
+    Of several processes all must call it, and the first writes the state of all lanes, so that any number of processes
+    which can share them goes on.
+    """
     tensors = {f"model.{name}": tensor for name, tensor in run.model.state_dict().items()}
     tensors |= {f"best.{name}": tensor for name, tensor in run.best_weights.items()}
     tensors |= {f"average.{name}": tensor for name, tensor in run.averages.items()}
-    tensors |= {f"carried.{number}": memory for number, memory in enumerate(run.state)}
+    tensors |= {f"carried.{number}": run.team.together(memory) for number, memory in enumerate(run.state)}
     for slot, values in run.optimizer.state.items():
         tensors |= {f"optimizer.{slot}.{number}": value for number, value in enumerate(values)}
     state = {
@@ -49,6 +54,8 @@ def save(run: Run) -> bool:
         "digest": run.corpus.digest,
         "backward": run.corpus.backward,
         "seconds": run.seconds,
+        "scaling": dataclasses.asdict(run.scaling),
+        "processes": run.team.size,
         "best": run.best if math.isfinite(run.best) else None,
         "forecast": dataclasses.asdict(run.forecast) if run.forecast else None,
         **{name: getattr(run, name) for name in (*COUNTERS, *OF_THE_PLAN)},
@@ -66,6 +73,8 @@ def save(run: Run) -> bool:
             "counts": dataclasses.asdict(run.past.stories.counts),
         }
     run.saved_at = run.seconds
+    if not run.team.is_first:
+        return True
     try:
         state["logs"] = folder.log_lengths(run.out)
         folder.write_checkpoint(run.out, folder.Checkpoint(run.step, arrays(tensors), state))
@@ -88,7 +97,7 @@ def restore(run: Run, saved: folder.Checkpoint) -> None:
     run.model.load_state_dict(under("model."))
     run.best_weights = under("best.")
     run.averages = under("average.") if run.settings.training.averaging else {}
-    run.state = tuple(tensors[f"carried.{number}"] for number in range(len(run.state)))
+    run.state = tuple(run.team.own(tensors[f"carried.{number}"]) for number in range(len(run.state)))
     for slot, values in run.optimizer.state.items():
         for number, value in enumerate(values):
             value.copy_(tensors[f"optimizer.{slot}.{number}"])
@@ -106,5 +115,7 @@ def restore(run: Run, saved: folder.Checkpoint) -> None:
         part = Part(Held(stories), Counts(**past["counts"]))
         run.past = Past(stories=part, bits_per_byte=past["bits_per_byte"], seconds=past["seconds"])
     run.step = saved.step
+    run.scaling = Scaling(**saved.state.get("scaling", {}))
     run.best = math.inf if saved.state["best"] is None else saved.state["best"]
     run.begun -= saved.state["seconds"]
+    run.meet()

@@ -168,13 +168,18 @@ class TrainingConfig(Section):
     )
     batch: int | None = setting(None, "parallel lanes of text", low=1, high=65_536)
     length: int | None = setting(None, "units per lane between two updates", low=1, high=65_536)
+    accumulate: int = setting(
+        1, "parts that the lanes of a step are computed in, one after another, to save memory", low=1, high=4096
+    )
     reset: float | None = setting(
         None, "chance that a lane forgets its state after a step, so that stories may begin anywhere", low=0.0, high=1.0
     )
     device: str = setting(
-        "auto", "processor that learns: auto takes a GPU where torch finds one", choices=("auto", "cpu", "cuda")
+        "auto",
+        "processor that learns: auto takes an NVIDIA or AMD GPU where torch finds one, others when named",
+        choices=("auto", "cpu", "cuda", "mps", "xpu"),
     )
-    precision: str = setting("auto", "number format of the products", choices=("auto", "fp32", "bf16"))
+    precision: str = setting("auto", "number format of the products", choices=("auto", "fp32", "bf16", "fp16"))
     threads: int | None = setting(None, "CPU threads; all cores when not given", low=1, high=1024)
     evaluations: int = setting(10, "times to measure and to tell a story on the way", low=1, high=10_000)
     patience: int = setting(3, "measurements without a gain before stopping early; 0 never stops", low=0, high=10_000)

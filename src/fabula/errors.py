@@ -9,6 +9,8 @@
     │   ├── TableError                   a file of the writing table that is damaged, or of another model
     │   └── FolderError                  not a model folder, a damaged one, or one that is in the way
     ├── SavingError             exit 1   a disk that refuses what had to be written
+    ├── ProcessError            exit 1   several processes that learn together differ, or one does not come
+    │   └── LostProcessError             one of them has ended, or does not answer
     ├── MissingExtraError       exit 2   an optional part that is not installed
     └── DivergedError           exit 3   the training ran into NaN or infinity
 
@@ -56,6 +58,14 @@ class FolderError(InputError):
 
 class SavingError(FabulaError):
     """What had to be written could not be: a full disk, one that is read-only, or broken."""
+
+
+class ProcessError(FabulaError):
+    """One of several processes that learn together is gone, does not come, or is not like the others."""
+
+
+class LostProcessError(ProcessError):
+    """Another process is gone or does not answer: all may be started again."""
 
 
 class MissingExtraError(FabulaError):

@@ -55,6 +55,17 @@ class Scorer(Protocol[S]):
         ...
 
 
+class Helpers(Protocol):
+    """Several processes, each of which judges its share of the predictions."""
+
+    rank: int
+    size: int
+
+    def added(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Arrays of all of them, added up."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Counts:
     """Size of the stories' text: UTF-8 bytes, characters, words."""
@@ -165,7 +176,15 @@ class Measure(Figures):
         }
 
 
-def measure(scorer: Scorer[S], streams: Sequence[Ids], end: int, counts: Counts, *, window: int = 0) -> Measure:
+def measure(
+    scorer: Scorer[S],
+    streams: Sequence[Ids],
+    end: int,
+    counts: Counts,
+    *,
+    window: int = 0,
+    helpers: Helpers | None = None,
+) -> Measure:
     """Measure a network on stories (ids without end marks); a function of the stories alone, and repeatable.
 
     Without a window the stories are one stream `end s1 end s2 ... end`, and every unit after the first is foretold with
@@ -173,17 +192,23 @@ def measure(scorer: Scorer[S], streams: Sequence[Ids], end: int, counts: Counts,
     `WARM_UP` units before it; a short one is read in one lane. With a window every unit is foretold from the `window`
     units before it, with end marks in place of what came before the story.
 
+    With `helpers` all of them must call it, and all get the same.
+
     Errors: TextError when there is no text.
     """
     if not streams or not counts.bytes:
         raise TextError("expected a text to measure on, but there is none: give a file that is not empty")
     nats, correct, tokens = 0.0, 0, sum(len(stream) + 1 for stream in streams)
-    costs = np.empty(tokens, np.float32)
-    judged = _windows(scorer, streams, end, window) if window else _carried(scorer, streams, end)
+    costs = np.zeros(tokens, np.float32)
+    share = (helpers.rank, helpers.size) if helpers else (0, 1)
+    judged = _windows(scorer, streams, end, window, share) if window else _carried(scorer, streams, end, share)
     for places, found, hits in judged:
         nats += float(found.sum(dtype=np.float64))
         correct += int(hits.sum())
         costs[places] = found
+    if helpers and helpers.size > 1:
+        costs, (nats, correct) = helpers.added(costs), helpers.added(np.array([nats, correct], np.float64)).tolist()
+        correct = round(correct)
     return Measure(
         nats=nats, tokens=tokens, correct=correct, costs=costs, bytes=counts.bytes, chars=counts.chars,
         words=counts.words,
@@ -232,20 +257,23 @@ Judged = Iterator[tuple[Integers, NDArray[np.float32], NDArray[np.bool_]]]
 """Numbers of some predictions, their nats and hits, all of one shape; every prediction comes once."""
 
 
-def _carried(scorer: Scorer[S], streams: Sequence[Ids], end: int) -> Judged:
-    """Judge the whole stream with carried state."""
+def _carried(scorer: Scorer[S], streams: Sequence[Ids], end: int, share: tuple[int, int]) -> Judged:
+    """Judge the whole stream with carried state; of several shares of the lanes one."""
+    rank, size = share
     mark = np.array([end], np.int32)
     stream = np.concatenate([mark, *(part for story in streams for part in (story, mark))]).astype(np.int64)  # (N+1,)
     total = len(stream) - 1
     lanes = min(LANES, total // LANE)
+    if rank == 0:
+        # The first predictions have nothing before them to warm up with: they are judged apart, from the zero state.
+        yield from _judge(scorer, stream[None] if lanes < 2 else stream[None, : WARM_UP + 1], 0, end)
     if lanes < 2:
-        yield from _judge(scorer, stream[None], 0, end)
         return
-    # The first predictions have nothing before them to warm up with: they are judged on their own, from the zero state.
-    yield from _judge(scorer, stream[None, : WARM_UP + 1], 0, end)
     length = -(-(total - WARM_UP) // lanes)
     stream = np.append(stream, np.full(WARM_UP + lanes * length - total, end))
-    starts = length * np.arange(lanes)[:, None]  # (B, 1)
+    starts = length * np.arange(lanes)[rank::size, None]  # (B, 1)
+    if not len(starts):
+        return
     rows = stream[starts + np.arange(WARM_UP + length + 1)]  # (B, WARM_UP + T + 1)
     for moments, nats, hits in _judge(scorer, rows, WARM_UP, end):
         places = starts + moments  # (B, T)
@@ -269,12 +297,14 @@ def _judge(scorer: Scorer[S], rows: Integers, warm_up: int, end: int) -> Judged:
         first = stop
 
 
-def _windows(scorer: Scorer[S], streams: Sequence[Ids], end: int, window: int) -> Judged:
+def _windows(scorer: Scorer[S], streams: Sequence[Ids], end: int, window: int, share: tuple[int, int]) -> Judged:
     """Judge every unit of every story, and its end mark, from the `window` units before it and the zero state."""
-    size, done = max(1, min(_NUMBERS // (end + 1), _SPANS // window)), 0
-    for ids, targets in segments(streams, end, length=size, window=window):
-        nats, hits, _ = scorer.score(ids, targets, scorer.initial_state(len(ids)))
-        yield np.arange(done, done + len(ids))[:, None], nats, hits
+    length, done = max(1, min(_NUMBERS // (end + 1), _SPANS // window)), 0
+    rank, size = share
+    for number, (ids, targets) in enumerate(segments(streams, end, length=length, window=window)):
+        if number % size == rank:
+            nats, hits, _ = scorer.score(ids, targets, scorer.initial_state(len(ids)))
+            yield np.arange(done, done + len(ids))[:, None], nats, hits
         done += len(ids)
 
 

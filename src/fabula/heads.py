@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -28,6 +28,9 @@ class Head(nn.Module, ABC):
 
     sparse: bool = False
     """True when, while it learns, it looks at the embedding through `functional.embedding(..., sparse=True)` only."""
+
+    sparse_names: ClassVar[tuple[str, ...]] = ("embedding.weight",)
+    """Parameters of the network that have sparse gradients where it is so."""
 
     @abstractmethod
     def forward(
@@ -101,6 +104,7 @@ class SampledHead(TiedHead):
     """
 
     sparse = True
+    sparse_names = ("embedding.weight", "head.bias")
 
     def __init__(self, hidden: int, embedding: int, vocabulary: int, generator: torch.Generator) -> None:
         super().__init__(hidden, embedding, vocabulary, generator)

@@ -6,6 +6,7 @@ Legend: B batch, T time, E embedding width, H hidden units, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -18,6 +19,35 @@ from fabula.cells import CELLS, Cell, State
 from fabula.config import ModelConfig
 from fabula.hashing import APART, MULTIPLIERS, lengths
 from fabula.heads import HEADS
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Where the masks of one step are drawn from; what computes a part of its lanes has the masks of those lanes.
+
+    All parts draw the same numbers, and each takes its own, so that together they are one batch computed at once.
+    """
+
+    generator: torch.Generator
+    number: int = 0
+    parts: int = 1
+
+    def mask(self, shape: Sequence[int], share: float) -> Tensor:
+        """Zeros for a share, and for the rest what keeps the mean at one; the same in all parts."""
+        ones = torch.empty(shape, device=self.generator.device).bernoulli_(1 - share, generator=self.generator)
+        return ones.div_(1 - share)
+
+    def mask_of_lanes(self, lanes: int, features: int, share: float) -> Tensor:
+        """The same for the lanes of this part: (lanes, 1, features)."""
+        return self._own(self.mask((lanes * self.parts, 1, features), share))
+
+    def lanes_but(self, share: float, lanes: int) -> Tensor:
+        """Which lanes of this part are not among a share drawn of all: (lanes, 1) bool."""
+        whole = torch.empty(lanes * self.parts, 1, device=self.generator.device)
+        return self._own(whole.bernoulli_(1 - share, generator=self.generator)).bool()
+
+    def _own(self, whole: Tensor) -> Tensor:
+        return whole.chunk(self.parts)[self.number]
 
 
 class LanguageModel(nn.Module):
@@ -76,7 +106,7 @@ class LanguageModel(nn.Module):
         like = self.embedding.get_parameter("weight")
         return *memories, like.new_full((batch, self.ngrams.longest - 1), self.vocabulary - 1.0)
 
-    def forward(self, ids: Tensor, state: State, noise: torch.Generator | None = None) -> tuple[Tensor, Tensor, State]:
+    def forward(self, ids: Tensor, state: State, noise: Noise | None = None) -> tuple[Tensor, Tensor, State]:
         """Hidden states after and before dropout: ids (B, T) -> (B, T, H) twice, and the new state.
 
         They are those of the last layer; after dropout the vectors of the n-grams (B, T, E) stand beside them.
@@ -86,7 +116,7 @@ class LanguageModel(nn.Module):
         config, weight = self.config, self.embedding.get_parameter("weight")
         x = functional.embedding(ids, weight, sparse=self.head.sparse)  # (B, T, E)
         if noise is not None and config.dropout_embedding:
-            x = x * _mask((self.vocabulary, 1), config.dropout_embedding, noise)[ids]  # (B, T, 1)
+            x = x * noise.mask((self.vocabulary, 1), config.dropout_embedding)[ids]  # (B, T, 1)
         runs, before = self.ngrams(ids, state[-1]) if self.ngrams else (None, ())
         x = x if runs is None else x + runs
         dropped, plain = _drop(x, _or(config.dropout_input, config.dropout), noise), x  # (B, T, E)
@@ -103,7 +133,7 @@ class LanguageModel(nn.Module):
         return dropped, plain, (*states, *before)
 
     def loss(
-        self, ids: Tensor, targets: Tensor, state: State, noise: torch.Generator | None = None
+        self, ids: Tensor, targets: Tensor, state: State, noise: Noise | None = None
     ) -> tuple[Tensor, Tensor, State]:
         """Nats and hits of every prediction: (B, T), (B, T) -> (B, T), (B, T) bool, state.
 
@@ -112,22 +142,46 @@ class LanguageModel(nn.Module):
         hidden, _, state = self(ids, state, noise)
         return *self.judge(hidden, targets, noise), state
 
-    def judge(self, hidden: Tensor, targets: Tensor, noise: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+    def judge(self, hidden: Tensor, targets: Tensor, noise: Noise | None = None) -> tuple[Tensor, Tensor]:
         """Nats and hits of the last moments: hidden states (B, T, H), targets (B, T) or (B, 1) -> their shape twice.
 
         `noise` is given while it learns.
         """
         judged = hidden[:, -targets.shape[1] :].reshape(targets.numel(), -1)  # (B*T, H)
-        nats, hits = self.head(judged, targets.reshape(-1), self.embedding.get_parameter("weight"), noise)
+        drawn = noise.generator if noise else None
+        nats, hits = self.head(judged, targets.reshape(-1), self.embedding.get_parameter("weight"), drawn)
         return nats.view(targets.shape), hits.view(targets.shape)
 
-    def _through(self, cell: Cell, x: Tensor, state: State, noise: torch.Generator | None) -> tuple[Tensor, State]:
+    def _through(self, cell: Cell, x: Tensor, state: State, noise: Noise | None) -> tuple[Tensor, State]:
         """One layer over time, some of its weights between moments silenced: (B, T, I) -> (B, T, H), state."""
         share = self.config.dropout_weight
         if noise is None or not share:
             return cell(x, state)
         weight = cell.get_parameter("weight_hh")
-        return functional_call(cell, {"weight_hh": weight * _mask(weight.shape, share, noise)}, (x, state))
+        return functional_call(cell, {"weight_hh": weight * noise.mask(weight.shape, share)}, (x, state))
+
+
+class Learner(nn.Module):
+    """All that is computed of one step before its gradients, as one module, so that several processes can share it."""
+
+    def __init__(self, model: LanguageModel) -> None:
+        super().__init__()
+        self.model = model
+
+    @property
+    def sparse(self) -> list[str]:
+        """Names of the parameters whose gradients hold only the rows that were used."""
+        model = self.model
+        names = [f"model.{name}" for name in model.head.sparse_names] if model.head.sparse else []
+        return [*names, "model.ngrams.weight"] if model.ngrams else names
+
+    def forward(
+        self, ids: Tensor, targets: Tensor, state: State, noise: Noise
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, State]:
+        """Nats and hits of every target, hidden states after and before dropout, and the new state."""
+        dropped, plain, state = self.model(ids, state, noise)
+        nats, hits = self.model.judge(dropped, targets, noise)
+        return nats, hits, dropped, plain, state
 
 
 class Ngrams(nn.Module):
@@ -151,16 +205,11 @@ class Ngrams(nn.Module):
         return torch.stack(found).sum(0), (units[:, ids.shape[1] :].float(),)
 
 
-def _drop(x: Tensor, share: float, noise: torch.Generator | None) -> Tensor:
+def _drop(x: Tensor, share: float, noise: Noise | None) -> Tensor:
     """Silence the same features at every moment of a sequence: (B, T, F) -> (B, T, F)."""
     if noise is None or not share:
         return x
-    return x * _mask((x.shape[0], 1, x.shape[2]), share, noise).to(x.dtype)
-
-
-def _mask(shape: Sequence[int], share: float, noise: torch.Generator) -> Tensor:
-    """Zeros for a share, and for the rest what keeps the mean at one."""
-    return torch.empty(shape, device=noise.device).bernoulli_(1 - share, generator=noise).div_(1 - share)
+    return x * noise.mask_of_lanes(x.shape[0], x.shape[2], share).to(x.dtype)
 
 
 def _or(chosen: float | None, otherwise: float | None) -> float:

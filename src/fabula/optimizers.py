@@ -34,7 +34,7 @@ class Optimizer(ABC):
         return [torch.zeros_like(parameter) for parameter in self.parameters]
 
     def step(self, gradients: list[Tensor], lr: float) -> None:
-        """One update by gradients as `gradients_of` gives them, which may be overwritten."""
+        """One update by gradients as `pull` gives them, which may be overwritten."""
         parameters, state = list(self.parameters), {name: list(values) for name, values in self.state.items()}
         borrowed: list[tuple[Tensor, Tensor, Tensor]] = []
         for number, gradient in enumerate(gradients):
@@ -104,21 +104,60 @@ class SGD(Optimizer):
 OPTIMIZERS: dict[str, type[Optimizer]] = {"adamw": AdamW, "rmsprop": RMSProp, "sgd": SGD}
 
 
-def gradients_of(
-    loss: Tensor, parameters: Sequence[Tensor], *, also: Sequence[tuple[Tensor, Tensor]] = ()
-) -> list[Tensor]:
-    """The gradient of each parameter; in a sparse one each row comes once.
+def push(loss: Tensor, *, also: Sequence[tuple[Tensor, Tensor]] = ()) -> None:
+    """Add the gradients of a loss to those of the parameters.
 
     `also` are tensors on the way to the loss, each with what its gradient has besides.
+    """
+    given = [loss, *(tensor for tensor, _ in also)]
+    torch.autograd.backward(given, [None, *(gradient for _, gradient in also)])
+
+
+def pull(parameters: Sequence[Tensor]) -> list[Tensor]:
+    """The gradient of each parameter, which then has none; in a sparse one each row comes once.
 
     >>> table = torch.zeros(9, 2, requires_grad=True)
     >>> rows = torch.nn.functional.embedding(torch.tensor([4, 7, 4]), table, sparse=True)
-    >>> gradients_of(rows.sum(), [table])[0].values().tolist()
+    >>> push(rows.sum())
+    >>> pull([table])[0].values().tolist()
     [[2.0, 2.0], [1.0, 1.0]]
     """
-    given = [loss, *(tensor for tensor, _ in also)]
-    found = torch.autograd.grad(given, parameters, [None, *(gradient for _, gradient in also)])
-    return [gradient.coalesce() if gradient.is_sparse else gradient for gradient in found]
+    found = []
+    for parameter in parameters:
+        gradient, parameter.grad = parameter.grad, None
+        assert gradient is not None
+        found.append(gradient.coalesce() if gradient.is_sparse else gradient)
+    return found
+
+
+class Rows:
+    """Gradients that hold only some rows, gathered from parts of a step so that each part is added as a whole.
+
+    Several processes add what each of them has as a whole too: so both come to the same bits.
+    """
+
+    def __init__(self, parameters: Sequence[Tensor]) -> None:
+        self._parameters = parameters
+        self._taken: dict[int, Tensor] = {}
+
+    def take(self) -> None:
+        """Take the rows of a part away from the parameters."""
+        for number, parameter in enumerate(self._parameters):
+            if parameter.grad is not None and parameter.grad.is_sparse:
+                rows, parameter.grad = parameter.grad.coalesce(), None
+                before = self._taken.get(number)
+                self._taken[number] = rows if before is None else (before + rows).coalesce()
+
+    def give(self) -> None:
+        """Give the sums of what was taken to the parameters."""
+        for number, rows in self._taken.items():
+            self._parameters[number].grad = rows
+
+
+def gradients_of(loss: Tensor, parameters: Sequence[Tensor]) -> list[Tensor]:
+    """The gradient of one loss for each parameter."""
+    push(loss)
+    return pull(parameters)
 
 
 def values_of(gradient: Tensor) -> Tensor:
@@ -126,13 +165,16 @@ def values_of(gradient: Tensor) -> Tensor:
     return gradient.values() if gradient.is_sparse else gradient
 
 
-def clip(gradients: Sequence[Tensor], longest: float) -> float:
+def clip(gradients: Sequence[Tensor], longest: float, *, scaled: float = 1.0) -> float:
     """Scale all gradients together so that their joint length is at most `longest` (0: no limit); returns the length.
+
+    What they were multiplied by before, `scaled`, is taken away.
 
     Source: Pascanu, Mikolov and Bengio 2013.
     """
     values = [values_of(gradient) for gradient in gradients]
-    length = float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(values))))
-    if 0 < longest < length:
-        torch._foreach_mul_(values, longest / length)
+    length = float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(values)))) / scaled
+    shorter = longest / length if 0 < longest < length else 1.0
+    if shorter != scaled:
+        torch._foreach_mul_(values, shorter / scaled)
     return length

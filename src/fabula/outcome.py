@@ -38,6 +38,8 @@ class Outcome:
 
     int8_cost: float | None = None
     """Share by which writing in whole numbers raises the cost of held-out text; None where it is not worth trying."""
+    processes: int = 1
+    """How many learned together."""
     signal: int = 0
     """Number of the signal that interrupted it."""
     backward: Outcome | None = None
@@ -71,6 +73,7 @@ class Outcome:
             "old_held_out_bits_per_byte_before": _rounded(self.old_held_out_before),
             "int8_cost": _rounded(self.int8_cost),
             "stopped": self.stopped,
+            "processes": self.processes,
             **both,
         }
 

@@ -30,7 +30,9 @@ def initial_embedding(settings: Settings, corpus: Corpus) -> Start:
     if asked == "train":
         spelled = [word_of(tokenizer.spelling(token)) for token in range(tokenizer.size)]
         if not corpus.train.streams.held:
-            raise UsageError("word2vec needs the whole text in memory, but this lies in a store: give it a file of vectors")
+            raise UsageError(
+                "word2vec needs the whole text in memory, but this lies in a store: give it a file of vectors"
+            )
         stories = ([spelled[token] for token in stream] for stream in corpus.train.streams)
         vectors = train_vectors(stories, width=model.embedding or 128, seed=settings.training.seed)
     else:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import torch
 
-from fabula import machine
+from fabula import machine, processes
 from fabula.cells import LSTM
 from fabula.errors import UsageError
 from fabula.machine import cores
@@ -34,11 +34,19 @@ def ready(threads: int | None) -> Iterator[None]:
 
 
 def device(asked: str) -> torch.device:
-    """Where to learn; errors: UsageError for a GPU that is not there."""
-    there = torch.cuda.is_available()
-    if asked == "cuda" and not there:
-        raise UsageError("torch finds no GPU here (training.device=cuda): leave it out to learn on the CPU")
-    return torch.device("cuda" if asked != "cpu" and there else "cpu")
+    """Where to learn, of several processes on a machine each on its own GPU; errors: UsageError for one not there.
+
+    Other accelerators than those of CUDA and ROCm, which torch calls by one name, are taken only when named: nothing of
+    ours was measured on them.
+    """
+    there = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    if asked not in {"auto", "cpu"} and (there is None or there.type != asked):
+        raise UsageError(f"torch finds no such GPU here (training.device={asked}): leave it out to learn on the CPU")
+    if there is None or asked == "cpu" or (asked == "auto" and there.type != "cuda"):
+        return torch.device("cpu")
+    place = torch.device(there.type, processes.rank_here() % torch.accelerator.device_count())
+    torch.accelerator.set_device_index(place.index)
+    return place
 
 
 def free_memory(place: torch.device) -> int | None:

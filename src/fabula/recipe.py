@@ -76,6 +76,8 @@ class Facts:
     by_heart: bool
     speeds: Mapping[int, float] = field(default_factory=dict)
     """Units a second that one such layer was seen to learn from here, by lanes (see `processor`)."""
+    processes: int = 1
+    """How many learn together: each takes as many lanes as one alone would."""
 
 
 def choose(settings: Settings, facts: Facts, size: str | None = None) -> tuple[Settings, list[str]]:
@@ -194,7 +196,7 @@ def _at_length(training: TrainingConfig, facts: Facts, fine: bool) -> TrainingCo
     return replace(
         training,
         time=_whole(training),
-        batch=training.batch or (32 if fine else _lanes(facts)),
+        batch=training.batch or (32 if fine else _lanes(facts)) * facts.processes * training.accumulate,
         length=training.length or (48 if fine else 32),
         reset=_or(training.reset, RESET),
         penalty_activation=_or(training.penalty_activation, 2.0),  # as in AWD-LSTM
@@ -213,8 +215,9 @@ def _epochs(training: TrainingConfig, model: ModelConfig, facts: Facts) -> float
         limits.append(training.steps * training.batch * training.length / facts.predictions)
     if training.time:
         share = _cost(256, 512, 1, 0) / _cost(model.embedding or 0, model.hidden, model.layers, _scored(model, facts))
-        lanes = min(facts.speeds, key=lambda lanes: abs(lanes - training.batch), default=0)  # the nearest
-        speed = facts.speeds.get(lanes, UNITS_PER_SECOND)
+        own = training.batch // facts.processes
+        lanes = min(facts.speeds, key=lambda lanes: abs(lanes - own), default=0)  # the nearest
+        speed = facts.processes * facts.speeds.get(lanes, UNITS_PER_SECOND)
         limits.append(WHOLE * each(training, training.time) * speed * share / facts.predictions)
     return min(limits)
 

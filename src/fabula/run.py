@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,13 +13,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
-from fabula import recipe, rounding
+from fabula import recipe, rounding, stopping
 from fabula.baseline import Baseline
 from fabula.cells import State
 from fabula.config import Settings
 from fabula.corpus import Corpus, Part
+from fabula.distributed import Team
 from fabula.errors import DivergedError
 from fabula.evaluation import Measure, measure
 from fabula.events import Event, Listener
@@ -26,6 +28,7 @@ from fabula.forecast import Forecast
 from fabula.inheritance import Past
 from fabula.model import LanguageModel, NumpyScorer
 from fabula.optimizers import Optimizer
+from fabula.precision import Scaling
 from fabula.source import Source
 from fabula.streams import Feed, ceiling
 from fabula.tuning import Layered
@@ -80,6 +83,9 @@ class Run:
     settings: Settings
     corpus: Corpus
     model: LanguageModel
+    learner: nn.Module
+    """The network as a step computes it; its gradients are those of all processes."""
+    team: Team
     optimizer: Optimizer | Layered
     feed: Feed
     check: Part | None
@@ -89,6 +95,8 @@ class Run:
     """`time.perf_counter()` when the program started, moved back by what earlier runs used."""
     precision: str
     state: State
+    scaling: Scaling = field(default_factory=Scaling)
+    """Of the losses, in fp16."""
     baseline: Baseline | None = None
     """Fitted beside the training once it has begun."""
     source: Source | None = None
@@ -136,13 +144,42 @@ class Run:
     """Held-out units that are measured, where a time limit allows only some."""
     stop: int = 0
     """Number of the signal that asked to finish this step, then to save and return; 0 while nobody did."""
+    heard: int = 0
+    """The same in this process alone: of several all stop once they have met."""
+    clock: float = 0.0
+    """What the first of several processes had as `seconds` when they met."""
+    fitting: bool = False
+    """Whether its n-gram model was being fitted then."""
     until: float = math.inf
     """Seconds after which what is not measured yet stays so: somebody waits for the end."""
 
     @property
     def seconds(self) -> float:
-        """Since the start of the program."""
+        """Since the start of the program; of several processes as the first of them said when they last met."""
+        return self.clock if self.team.size > 1 else self.lasted
+
+    @property
+    def lasted(self) -> float:
+        """Seconds by the clock of this process."""
         return time.perf_counter() - self.begun
+
+    def meet(self, *numbers: float) -> tuple[float, ...]:
+        """The means of some numbers over the processes, which from now on have one clock and one wish to stop."""
+        if self.team.size == 1:
+            return numbers
+        heard = signal.SIGTERM if self.team.is_orphan else self.heard
+        wishes = [float(heard == number) for number in stopping.SIGNALS]
+        own = self.lasted, float(bool(self.baseline and self.baseline.is_fitting))
+        said = self.team.sums(*(own if self.team.is_first else (0.0, 0.0)), *wishes, *numbers)
+        self.clock, self.fitting = said[0], bool(said[1])
+        wished = [number for number, wish in zip(stopping.SIGNALS, said[2:], strict=False) if wish]
+        self.stop = self.stop or (wished[0] if wished else 0)
+        return tuple(number / self.team.size for number in said[2 + len(wishes) :])
+
+    @property
+    def is_fitting(self) -> bool:
+        """Whether the n-gram model still takes its share of a processor."""
+        return self.fitting if self.team.size > 1 else bool(self.baseline and self.baseline.is_fitting)
 
     @property
     def limit(self) -> float | None:
@@ -186,7 +223,7 @@ class Run:
 
     def expect_numbers(self) -> None:
         """Before anything is saved; errors: DivergedError."""
-        if not self.is_finite:
+        if self.team.sums(float(not self.is_finite))[0]:
             raise self.diverged("the weights became infinite or NaN")
 
     def diverged(self, what: str) -> DivergedError:
@@ -196,7 +233,7 @@ class Run:
 
     def hurry(self) -> None:
         """Somebody waits: what is not measured in a moment stays unknown."""
-        self.until = self.seconds + PATIENCE
+        self.until = self.seconds + PATIENCE if self.team.size == 1 else -math.inf
 
     def say(self, event: Event) -> None:
         """Tell every listener."""
@@ -244,9 +281,12 @@ class Run:
             parameter.data, self.averages[name] = average, parameter.data
 
     def measured(self, part: Part) -> Measure:
-        """The network as it is, on some stories."""
+        """The network as it is, on some stories; of several processes each measures its share."""
         end, window = self.corpus.tokenizer.end, self.settings.model.window
-        return measure(self.scorer, part.streams, end, part.counts, window=window)
+        if not self.is_wanted:
+            raise Interruption
+        scorer = self.scorer if self.team.size == 1 else NumpyScorer(self.model)
+        return measure(scorer, part.streams, end, part.counts, window=window, helpers=self.team)
 
     @property
     def scorer(self) -> Watched:

@@ -50,13 +50,15 @@ def _written(run: Run, stopped: str) -> Outcome:
     if run.past:
         found = _judged(run, run.past.stories)
         looked_back, before = found.bits_per_byte if found else None, run.past.bits_per_byte
+    if not run.team.is_first:
+        return _outcome(run, stopped, accuracy, held_out, looked_back=looked_back, before=before)
     limit = run.limit
     patience = None if limit is None else max(0.0, limit - run.seconds - run.saving)
     if stopped == "interrupted":
         patience = 0.0
 
     def has_no_time() -> bool:
-        return not run.is_wanted
+        return not run.is_wanted or (run.team.size > 1 and bool(run.heard))
 
     beside = run.baseline.beside(held_out, patience, has_no_time) if run.baseline else Beside()
     about = {
@@ -82,7 +84,7 @@ def _written(run: Run, stopped: str) -> Outcome:
     weights = arrays(run.model.state_dict())
     about["int8_cost"] = None if stopped == "interrupted" else run.rounding_cost(weights)
     index = run.source.index(until=has_no_time) if run.source else None
-    if run.stop and stopped != "interrupted":
+    if run.stop and stopped != "interrupted" and run.team.size == 1:
         raise Interruption
     try:
         folder.write_model(
@@ -100,12 +102,30 @@ def _written(run: Run, stopped: str) -> Outcome:
         then = f", then fabula train --resume {str(run.out)!r} goes on" if goes_on else ""
         raise SavingError(f"the model could not be written to {str(run.out)!r} ({why}): make room{then}") from None
     run.say(Finished(step=run.step, weights=weights))
+    return _outcome(
+        run, stopped, accuracy, held_out, looked_back=looked_back, before=before, beside=beside,
+        int8_cost=about["int8_cost"],
+    )  # fmt: skip
+
+
+def _outcome(
+    run: Run,
+    stopped: str,
+    accuracy: float,
+    held_out: Measure | None,
+    *,
+    looked_back: float | None,
+    before: float | None,
+    beside: Beside = Beside(),  # noqa: B008 - it is frozen
+    int8_cost: float | None = None,
+) -> Outcome:
+    """What the run came to; those that do not write know less of it."""
     return Outcome(
-        folder=run.out, seconds=run.seconds, steps=run.step, train_accuracy=accuracy, held_out=held_out,
+        folder=run.out, seconds=run.lasted, steps=run.step, train_accuracy=accuracy, held_out=held_out,
         baseline=beside.baseline_bits_per_byte, mixture=beside.mixture_bits_per_byte,
         mixture_weight=beside.mixture_weight, stopped=stopped, forecast=run.forecast,
-        epochs=run.epochs, old_held_out=looked_back, old_held_out_before=before, int8_cost=about["int8_cost"],
-        signal=run.stop if stopped == "interrupted" else 0,
+        epochs=run.epochs, old_held_out=looked_back, old_held_out_before=before, int8_cost=int8_cost,
+        signal=run.stop if stopped == "interrupted" else 0, processes=run.team.size,
     )  # fmt: skip
 
 

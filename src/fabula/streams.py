@@ -213,7 +213,9 @@ class Windows:
         self, stories: Sequence[Ids], end: int, *, window: int, batch: int, seed: int, share: Share = ALL
     ) -> None:
         if isinstance(stories, Stories) and not stories.held:
-            raise UsageError("a window needs the whole text in memory, but this lies in a store: leave model.window out")
+            raise UsageError(
+                "a window needs the whole text in memory, but this lies in a store: leave model.window out"
+            )
         self._window, self._seed, self._share = window, seed, share
         lead = np.full(window, end, np.int32)
         self._stream = np.concatenate([part for story in stories for part in (lead, story)] + [lead[:1]])

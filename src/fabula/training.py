@@ -7,35 +7,33 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.nn import functional
 
-from fabula import assembly, checkpoints, folder, precision, processor, recipe, saving, stopping
+from fabula import assembly, checkpoints, distributed, folder, precision, processes, processor, recipe, saving, stopping
 from fabula.baseline import Baseline
 from fabula.cells import State
-from fabula.config import Settings, TrainingConfig
+from fabula.config import Settings
 from fabula.corpus import Corpus
 from fabula.errors import DivergedError
 from fabula.events import Began, Evaluated, Foretold, Listener, Stepped
 from fabula.forecast import forecast
 from fabula.inheritance import Ancestor
-from fabula.optimizers import clip, gradients_of
+from fabula.model import Noise
+from fabula.optimizers import Rows, clip, pull, push
 from fabula.outcome import Outcome
+from fabula.penalties import penalties
 from fabula.run import Interruption, Run, arrays
+from fabula.schedule import is_falling, rate
 from fabula.source import Source
 
 EARLY = 0.04
 """Share of the learning after which its speed is known well enough to foretell its end."""
-
-COOLDOWN = 0.5
-"""Share of a run, its end, in which the rate falls."""
 
 
 def train(
@@ -56,11 +54,18 @@ def train(
     Errors: UsageError, FolderError (the folder is in the way), DivergedError, SavingError. Ctrl-C, SIGTERM or SIGUSR1
     finishes the step, saves and returns an outcome whose `stopped` is "interrupted".
     """
-    folder.check_claim(out, force=force)
-    run = assembly.begin(corpus, out, settings, size=size, ancestor=ancestor, listeners=listeners, begun=begun)
-    with folder.held(out):
-        folder.claim(out, force=force)
-        return _carry_out(run)
+    team = distributed.team(processor.device(settings.training.device))
+    with team.answering():
+        if team.is_first:
+            folder.check_claim(out, force=force)
+        run = assembly.begin(
+            corpus, out, settings, size=size, ancestor=ancestor, listeners=listeners, begun=begun, team=team
+        )
+        if not team.is_first:
+            return _carry_out(run)
+        with folder.held(out):
+            folder.claim(out, force=force, job=processes.job())
+            return _carry_out(run)
 
 
 def resume(
@@ -73,12 +78,13 @@ def resume(
     begun: float,
 ) -> Outcome:
     """Go on with a training from one of its checkpoints, to the same bits as if it had never stopped."""
-    with folder.held(out):
-        run = assembly.again(corpus, out, settings, saved, listeners=listeners, begun=begun)
+    team = distributed.team(processor.device(settings.training.device))
+    with team.answering(), folder.held(out) if team.is_first else nullcontext():
+        run = assembly.again(corpus, out, settings, saved, listeners=listeners, begun=begun, team=team)
         _advance(run)
         # No more measurements than this are behind it where the limits have moved.
         run.evaluations = min(run.evaluations, int(run.progress * settings.training.evaluations))
-        for name in folder.rewind_logs(out, saved.state.get("logs", {})):
+        for name in folder.rewind_logs(out, saved.state.get("logs", {})) if team.is_first else ():
             run.corpus = replace(run.corpus, notes=(*run.corpus.notes, f"{name} has lost lines since it was saved"))
         return _carry_out(run)
 
@@ -99,12 +105,14 @@ def _carry_out(run: Run) -> Outcome:
             closing=run.corpus.closing,
         )
     )
-    run.saved_at = run.seconds
     run.evaluated_at = run.evaluated_at or run.seconds
     run.ready = run.ready or run.seconds
     run.learning_from = (run.progress, run.epochs)
-    run.baseline = Baseline(run.corpus)
-    run.source = None if run.corpus.backward else Source(run.corpus)
+    if run.team.is_first:
+        run.baseline = Baseline(run.corpus)
+        run.source = None if run.corpus.backward else Source(run.corpus)
+    run.meet()
+    run.saved_at = run.seconds
     with processor.ready(run.settings.training.threads), stopping.listening(partial(_note, run)):
         try:
             stopped = _learn(run)
@@ -126,7 +134,14 @@ def _carry_out(run: Run) -> Outcome:
 
 
 def _note(run: Run, number: int) -> None:
-    """A signal asks to stop: after this step; a second one at once."""
+    """A signal asks to stop: after this step; a second one at once.
+
+    One of several processes hears each signal twice, from the terminal and from what started it, which does not wait
+    for ever: there no signal is too many.
+    """
+    if run.team.size > 1:
+        run.heard = number
+        return
     if run.stop:
         raise stopping.Stopped(number)
     run.stop = number
@@ -137,33 +152,27 @@ def _note(run: Run, number: int) -> None:
 
 def _learn(run: Run) -> str:
     """Learn until something says stop; returns what."""
-    model, feed = run.model, run.feed
-    parameters, noise = run.optimizer.parameters, torch.Generator(model.device)
+    generator = torch.Generator(run.model.device)
     ending = _follow(run) if run.step else ""  # it may have been stopped before what follows a step
     while not ending:
         training = run.settings.training  # its rate may be chosen again
-        inputs, targets = (
-            torch.from_numpy(part).to(model.device) for part in feed.batch(run.step)
-        )  # (B, T), (B, T) or (B, 1)
-        state = run.state if feed.carried else model.initial_state(len(inputs))
-        noise.manual_seed(_mixed(training.seed, run.step))
-        with precision.autocast(run.precision, model.device.type):
-            hidden, plain, state = model(inputs, state, noise)
-            nats, hits = model.judge(hidden, targets, noise)
-        mean = nats.mean()
-        gradients = gradients_of(mean, parameters, also=_penalties(training, hidden, plain))
-        loss, length = mean.item(), clip(gradients, training.clip)
-        run.lr = _rate(training, run.progress)
-        if not (math.isfinite(loss) and math.isfinite(length)):
+        loss, hits, units = _look(run, generator)
+        gradients = run.team.reduce_sparse(pull(run.optimizer.parameters))
+        length = clip(gradients, training.clip, scaled=run.scaling.factor if run.precision == "fp16" else 1.0)
+        loss, hits = run.meet(loss, hits)
+        run.lr = rate(training, run.progress)
+        sound = math.isfinite(length)
+        if not (math.isfinite(loss) and (sound or (run.precision == "fp16" and run.scaling.factor > 1))):
             raise run.diverged(f"the loss became {loss}")
+        run.scaling.hear(finite=sound)
         with torch.no_grad():
-            run.optimizer.step(gradients, run.lr)
+            if sound:
+                run.optimizer.step(gradients, run.lr)
             run.average()
-        run.state = _carried(state, model.initial_state(len(inputs)), training.reset or 0.0, noise)
         run.step += 1
-        run.tokens += targets.numel()
+        run.tokens += units * run.team.size
         run.losses.append(loss)
-        run.hits.append(hits.float().mean().item())
+        run.hits.append(hits)
         limit = _advance(run)
         run.say(
             Stepped(
@@ -173,7 +182,7 @@ def _learn(run: Run) -> str:
                 accuracy=run.hits[-1],
                 lr=run.lr,
                 gradient=length,
-                tokens=targets.numel(),
+                tokens=units * run.team.size,
                 seconds=run.seconds,
             )
         )
@@ -183,6 +192,38 @@ def _learn(run: Run) -> str:
             run.expect_numbers()
             checkpoints.save(run)
     return ending
+
+
+def _look(run: Run, generator: torch.Generator) -> tuple[float, float, int]:
+    """Read what comes next, and push the gradients; mean nats and hits, and how many units it was, of this process.
+
+    The lanes may be computed in parts, and by several processes: together they are the batch of one.
+    """
+    model, training, carried = run.model, run.settings.training, run.feed.carried
+    inputs, targets = (
+        torch.from_numpy(part).to(model.device) for part in run.feed.batch(run.step)
+    )  # (B, T), (B, T) or (B, 1)
+    before = run.state if carried else model.initial_state(len(inputs))
+    parts, after, gathered = training.accumulate, list[State](), Rows(run.optimizer.parameters)
+    loss, right, each = 0.0, 0.0, len(inputs) // parts
+    for number in range(parts):
+        rows = slice(number * each, (number + 1) * each)
+        generator.manual_seed(_mixed(training.seed, run.step))
+        noise = Noise(generator, run.team.rank * parts + number, run.team.size * parts)
+        with precision.autocast(run.precision, model.device.type):
+            nats, hits, hidden, plain, state = run.learner(
+                inputs[rows], targets[rows], tuple(memory[rows] for memory in before), noise
+            )
+        mean, scale = nats.mean() / parts, run.scaling.factor if run.precision == "fp16" else 1.0
+        with run.team.gathering(run.learner, is_last=number == parts - 1):
+            push(mean * scale, also=penalties(training, hidden, plain, scale / parts))
+        if parts > 1:
+            gathered.take()
+        loss, right = loss + mean.item(), right + hits.float().mean().item() / parts
+        after.append(_carried(state, model.initial_state(each), training.reset or 0.0, noise))
+    gathered.give()
+    run.state = tuple(torch.cat(memories) for memories in zip(*after, strict=True)) if parts > 1 else after[0]
+    return loss, right, targets.numel()
 
 
 def _follow(run: Run, limit: str | None = None) -> str:
@@ -209,13 +250,13 @@ def _look_ahead(run: Run) -> None:
     if training.time is None:  # a run that is counted says the same whatever the machine does meanwhile
         if run.progress < EARLY:
             return
-        if run.baseline:
+        if run.baseline and run.team.size == 1:
             run.baseline.wait(until=lambda: not run.is_wanted)
         if run.stop:
             raise Interruption
         epochs = min((training.steps or math.inf) / run.feed.steps_per_epoch, training.epochs or math.inf)
     else:
-        if run.baseline and run.baseline.is_fitting:  # beside it learning is slower than it will be
+        if run.is_fitting:  # beside it learning is slower than it will be
             run.learning_from = (run.progress, run.epochs)
             return
         progress, epochs = run.learning_from
@@ -233,7 +274,7 @@ def _look_ahead(run: Run) -> None:
         run.say(Foretold(forecast=run.forecast, epochs=epochs, dropout=run.settings.model.dropout or 0.0))
 
 
-def _carried(state: State, fresh: State, reset: float, noise: torch.Generator) -> State:
+def _carried(state: State, fresh: State, reset: float, noise: Noise) -> State:
     """What the next step begins with: the state, or for a share of the lanes a fresh one.
 
     A network that never began anew while it learned foretells badly for thousands of units when it does.
@@ -241,26 +282,8 @@ def _carried(state: State, fresh: State, reset: float, noise: torch.Generator) -
     carried = tuple(memory.detach().float() for memory in state)
     if not reset:
         return carried
-    kept = torch.empty(len(carried[0]), 1, device=noise.device).bernoulli_(1 - reset, generator=noise).bool()  # (B, 1)
+    kept = noise.lanes_but(reset, len(carried[0]))  # (B, 1)
     return tuple(torch.where(kept, memory, new) for memory, new in zip(carried, fresh, strict=True))
-
-
-def _penalties(training: TrainingConfig, dropped: Tensor, plain: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """Gradients by which the hidden states of the last layer, after and before dropout, are penalised: (B, T, H) twice.
-
-    What is added to the loss is `penalty_activation` times the mean square of the first, and `penalty_slope` times the
-    mean square of how the second change from moment to moment. Only the gradients are computed, for nobody reads the
-    sum. Source: Merity, McCann and Socher 2017 (activation regularization, the same over time).
-    """
-    found: list[tuple[Tensor, Tensor]] = []
-    dropped_now, plain_now = dropped.detach(), plain.detach()
-    if training.penalty_activation and dropped.requires_grad:
-        found.append((dropped, dropped_now * (2 * training.penalty_activation / dropped.numel())))
-    if training.penalty_slope and plain.requires_grad and plain.shape[1] > 1:
-        changes = functional.pad(plain_now.diff(dim=1), (0, 0, 1, 1))  # (B, T+1, H) nothing before and after
-        share = 2 * training.penalty_slope / plain_now[:, 1:].numel()
-        found.append((plain, (changes[:, :-1] - changes[:, 1:]) * share))
-    return found
 
 
 def _advance(run: Run) -> str:
@@ -276,31 +299,6 @@ def _advance(run: Run) -> str:
     limit, share = max(shares.items(), key=lambda item: item[1])
     run.progress = min(1.0, max(run.progress, share))
     return limit if run.progress >= 1 else ""
-
-
-def _rate(training: TrainingConfig, progress: float) -> float:
-    """Learning rate at a share of the run: up in a straight line, then down as `training.decay` says.
-
-    Source of "wsd" (warmup, stable, decay): Hu et al. 2024, arXiv:2404.06395.
-
-    >>> [round(_rate(TrainingConfig(lr=1.0, warmup=0.5), share), 2) for share in (0.0, 0.25, 0.5, 0.75, 1.0)]
-    [0.05, 0.5, 1.0, 0.5, 0.0]
-    """
-    top = training.lr or 0.0
-    if progress < training.warmup:
-        return top * max(progress / training.warmup, 0.05)
-    if training.decay == "none" or training.warmup >= 1:
-        return top
-    rest = (progress - training.warmup) / (1 - training.warmup)
-    if training.decay == "cosine":
-        return top * (1 + math.cos(math.pi * rest)) / 2
-    # A run that stays at its highest rate until progress 1 - COOLDOWN falls to zero in a line from there.
-    return top * (1 - rest if training.decay == "linear" else min(1.0, (1 - progress) / COOLDOWN))
-
-
-def _is_falling(training: TrainingConfig, progress: float) -> bool:
-    """Whether the rate no longer stands at its highest: a fall mends what looked learned by heart before it."""
-    return training.decay != "wsd" or progress > 1 - COOLDOWN
 
 
 def _mixed(seed: int, step: int) -> int:
@@ -334,6 +332,7 @@ def _evaluate(run: Run) -> str:
         figure, ending = -accuracy, "learned" if right >= best_possible else ""
     elif run.check is not None:
         held_out = run.measured(run.check)
+        run.meet()
         figure, measured_in = held_out.bits_per_byte, run.seconds - began
     if not math.isfinite(figure):
         raise run.diverged(f"the held-out figure became {figure}")
@@ -345,7 +344,7 @@ def _evaluate(run: Run) -> str:
         run.best = figure
         run.best_weights = {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
         run.best_measure = held_out if run.check is run.corpus.held_out else None
-    elif held_out and training.patience and run.since_best >= training.patience and _is_falling(training, run.progress):
+    elif held_out and training.patience and run.since_best >= training.patience and is_falling(training, run.progress):
         ending = "early"
     run.say(
         Evaluated(
@@ -361,6 +360,7 @@ def _evaluate(run: Run) -> str:
             weights=lambda: arrays(run.model.state_dict()),
         )
     )
+    run.meet()
     run.judged = run.step
     run.losses, run.hits, run.tokens, run.evaluated_at = run.losses[-1:], run.hits[-1:], 0, run.seconds
     run.measuring = run.seconds - began

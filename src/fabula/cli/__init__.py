@@ -14,10 +14,10 @@ from contextlib import nullcontext
 
 import cyclopts
 
-from fabula import stopping
+from fabula import processes, stopping
 from fabula.cli.options import STDIN
 from fabula.cli.pages import COMMANDS, EPILOGUE, SUMMARY
-from fabula.errors import FabulaError
+from fabula.errors import FabulaError, LostProcessError
 from fabula.version import __version__
 
 BEGUN = time.perf_counter()
@@ -57,23 +57,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except cyclopts.CycloptsError as error:
         if debug:
             raise
-        return _failed(_sentence(error), 2, given)
+        return processes.conclude(_failed(_sentence(error), 2, given))
     except FabulaError as error:
         if debug:
             raise
-        return _failed(str(error), error.exit_code, given)
+        return _gave_up(error, given)
     except MemoryError:
         return _failed("not enough memory: try --size tiny, or less text", 1, given)
     except (KeyboardInterrupt, Exception) as error:  # Python itself may raise another in place of the signal's
         stopped = stopping.cause(error)
         if stopped is None:
             raise
-        return getattr(stopped, "exit_code", stopping.INTERRUPTED)
-    return code if isinstance(code, int) else 0
+        return processes.conclude(getattr(stopped, "exit_code", stopping.INTERRUPTED))
+    return processes.conclude(code if isinstance(code, int) else 0)
 
 
-def _failed(message: str, code: int, given: Sequence[str]) -> int:
-    """One line on stderr; with `--json` one object on stdout as well."""
+def _gave_up(error: FabulaError, given: Sequence[str]) -> int:
+    """What is said and returned for an error; where all processes are started again it is not the last word."""
+    if isinstance(error, LostProcessError) and not processes.is_last_try():
+        return _failed(str(error), error.exit_code)
+    return processes.conclude(_failed(str(error), error.exit_code, given))
+
+
+def _failed(message: str, code: int, given: Sequence[str] = ()) -> int:
+    """One line on stderr; with `--json` one object on stdout as well. Of several processes only the first speaks."""
+    if not processes.is_first():
+        return code
     line = visible(" ".join(message.split()))
     sys.stderr.write(f"fabula: {line}\n")
     if "--json" in given:

@@ -22,7 +22,8 @@ Learn from your texts and write a model folder.
     fabula train fable.txt --unit symbols --window 3
     fabula train tales/ -o tales-model --both-ways
     fabula train --resume tales-model
-    fabula train poems.txt --from tales-model -o poems-model""",
+    fabula train poems.txt --from tales-model -o poems-model
+    fabula train library/ --processes 8 --time 3h""",
     "write": """\
 Write a story with a model, word by word as you watch.
 
@@ -47,6 +48,7 @@ Write with models in a browser, let them learn there, and serve them over HTTP a
     fabula serve tales-model
     fabula serve
     fabula serve tales-model fables-model --port 0
+    fabula serve tales-model --workers 4 --key-file fabula.key
     FABULA_API_KEY=... fabula serve tales-model --host 0.0.0.0""",
     "novelty": """\
 Show what a story has copied, from where, and how that compares with what people copy.

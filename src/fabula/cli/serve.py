@@ -138,11 +138,11 @@ def _alone(plan: Plan, home: Path, host: str, port: int, begun: Callable[[int], 
 def _together(plan: Plan, workers: int, host: str, port: int, begun: Callable[[int], None]) -> int:
     """Several processes, which read the models themselves."""
     from fabula.serve.limits import Limits  # noqa: PLC0415
-    from fabula.serve.workers import Workers  # noqa: PLC0415
+    from fabula.serve.supervisor import Supervisor  # noqa: PLC0415
 
     limits = Limits()
     listener = _listen(host, port, limits)
-    supervisor = Workers(plan, limits, workers, listener, begun=lambda: begun(listener.getsockname()[1]))
+    supervisor = Supervisor(plan, limits, workers, listener, begun=lambda: begun(listener.getsockname()[1]))
     supervisor.run()
     if supervisor.failed:
         plan.tellers()  # which says what is wrong

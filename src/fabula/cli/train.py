@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from fabula import cli, stopping
+from fabula import processes as numbers
 from fabula.cli.display import Display
 from fabula.cli.options import Config, Debug, Encoding, Json, Quiet, Seed, Set, layered, print_json, texts
 
@@ -33,6 +36,8 @@ def train(
     resume: Path | None = None,
     from_: Annotated[Path | None, Parameter(name="--from")] = None,
     report_to: str | None = None,
+    processes: int | None = None,
+    restarts: int | None = None,
     config: Config = None,
     set_: Set = (),
     json: Json = False,
@@ -79,7 +84,13 @@ def train(
         Start from the model in this folder: its shape, its units, what it knows.
     report_to
         tensorboard: scalars, graph, told stories and word vectors in FOLDER/tensorboard.
+    processes
+        Learn in so many processes on this machine; on several machines: torchrun ... -m fabula train.
+    restarts
+        How often all processes are started again after one was lost; 10 when not given.
     """
+    if processes is not None and "RANK" not in os.environ:
+        return _launch(processes, restarts)
     from fabula import api  # noqa: PLC0415
     from fabula.cli.storing import Storing  # noqa: PLC0415
     from fabula.narration import Journal, Narrator  # noqa: PLC0415
@@ -91,16 +102,30 @@ def train(
         "model": {"window": window, "layers": layers, "cell": cell},
         "training": {"time": time, "epochs": epochs, "steps": steps, "seed": seed, "vectors": vectors},
     }
-    tracking = [tracker(report_to)] if report_to else []
-    display = Display(quiet=quiet)
-    with display, Storing(quiet=quiet) as storing, Reporter() as reporter:
+    is_first = numbers.is_first()
+    tracking = [tracker(report_to)] if report_to and is_first else []
+    display = Display(quiet=quiet or not is_first)
+    with display, Storing(quiet=quiet or not is_first) as storing, Reporter() as reporter:
+        telling = [Journal(), display, Narrator(show=display.tell, prompt=prompt), *tracking, reporter]
         outcome = api.train(
             texts(paths), out, size=size, held_out=held_out, force=force, both_ways=both_ways or None,
             resume=resume, from_model=from_, begun=cli.BEGUN, settings=layered(flags, set_, config),
-            listeners=[Journal(), display, Narrator(show=display.tell, prompt=prompt), *tracking, reporter],
-            tell=storing,
+            listeners=telling if is_first else [], tell=storing,
         )  # fmt: skip
-    if json:
+    if json and is_first:
         print_json(outcome.to_json())
     display.conclude(outcome)
     return stopping.exit_code(outcome.stopped_by) if outcome.stopped_by else 0
+
+
+def _launch(count: int, restarts: int | None) -> int:
+    """The same command in several processes."""
+    from fabula.launch import RESTARTS, launch  # noqa: PLC0415
+
+    kept, words = list[str](), iter(sys.argv[1:])
+    for word in words:
+        if word in {"--processes", "--restarts"}:
+            next(words, None)
+        elif not word.startswith(("--processes=", "--restarts=")):
+            kept.append(word)
+    return launch(kept, count, RESTARTS if restarts is None else restarts)

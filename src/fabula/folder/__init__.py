@@ -9,6 +9,7 @@
       checkpoints/step-000000001200/                       to go on exactly; safe to delete
       store/                                               the text, where memory could not hold it; safe to delete
       backward/                                            a model of the same units that reads stories from their ends
+      job                                                  what names the job of several processes that it belongs to
       arriving/                                            only after a kill: a whole model on its way up from here
       manifest.json                                        format version, size and SHA-256 of every file; written last
 
@@ -17,7 +18,7 @@ synced, and is then renamed (see `disk`). A new model is whole in `arriving` bef
 read from there until all of it has moved. The manifest leaves report.html out: it may be written anew at any time.
 """
 
-from fabula.folder.claims import check_claim, claim, held
+from fabula.folder.claims import check_claim, claim, held, is_of
 from fabula.folder.logs import append, log_lengths, publish, read_records, rewind_logs
 from fabula.folder.model import Model, Weights, fingerprint, read_backward, read_index, read_model, write_model
 from fabula.folder.names import ARRIVING, BACKWARD, FORMAT, INDEX, LOGS, MANIFEST, NETWORK, STORE
@@ -43,6 +44,7 @@ __all__ = [
     "digest",
     "fingerprint",
     "held",
+    "is_of",
     "latest_step",
     "log_lengths",
     "newest",

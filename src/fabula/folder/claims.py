@@ -9,7 +9,8 @@ from pathlib import Path
 
 from fabula import disk
 from fabula.errors import FolderError
-from fabula.folder.names import BACKWARD, LOGS, OURS, STORE, is_ours
+from fabula.folder.names import BACKWARD, JOB, JOB_LIMIT, LOGS, OURS, STORE, is_ours
+from fabula.folder.sealed import contents
 
 
 def check_claim(path: Path, *, force: bool) -> None:
@@ -29,8 +30,8 @@ def check_claim(path: Path, *, force: bool) -> None:
         )
 
 
-def claim(path: Path, *, force: bool) -> None:
-    """Make the folder of a new run.
+def claim(path: Path, *, force: bool, job: str | None = None) -> None:
+    """Make the folder of a new run, which may belong to a `job` that is started again when a process of it ends.
 
     With `force` an older model stays readable until the new one is complete; its checkpoints and logs go at once, and
     so does the model that reads from the end.
@@ -45,6 +46,17 @@ def claim(path: Path, *, force: bool) -> None:
         disk.remove(path / name)
     for name in (*LOGS, "report.html"):
         (path / name).unlink(missing_ok=True)
+    (path / JOB).unlink(missing_ok=True)
+    if job is not None:
+        disk.write(path / JOB, job.encode())
+
+
+def is_of(path: Path, job: str | None) -> bool:
+    """Whether the folder belongs to that job: started again, it goes on with what lies there."""
+    try:
+        return job is not None and contents(path / JOB, JOB_LIMIT) == job.encode()
+    except (OSError, FolderError):
+        return False
 
 
 @contextmanager

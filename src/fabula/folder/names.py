@@ -12,6 +12,9 @@ LOGS = ("metrics.jsonl", "samples.jsonl")
 ARRIVING = "arriving"
 STORE = "store"
 """The folder inside a model's own of the text it learns from, where that is too large for memory; safe to delete."""
+JOB = "job"
+"""What names the job of several processes that a folder belongs to."""
+JOB_LIMIT = 1 << 10
 OURS = frozenset(
     {
         *NETWORK,
@@ -19,6 +22,7 @@ OURS = frozenset(
         "training.toml",
         *LOGS,
         ARRIVING,
+        JOB,
         INDEX,
         "README.md",
         "report.html",

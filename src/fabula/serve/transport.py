@@ -8,14 +8,14 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import h11
 import uvicorn
-from starlette.types import ASGIApp
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from fabula.serve.limits import Limits
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
 
 GRACE = 2.0
 """Seconds beyond the stories' own farewell in which their ends are sent."""
@@ -26,6 +26,8 @@ KEEP = 5
 
 def protocol(limits: Limits, farewell: Callable[[], None] | None = None) -> type[asyncio.Protocol]:
     """HTTP over one connection, within limits; `farewell` is called when the server begins to end."""
+    import h11  # noqa: PLC0415 - whoever only listens needs none of it
+    from uvicorn.protocols.http.h11_impl import H11Protocol  # noqa: PLC0415
 
     class Bounded(H11Protocol):
         """Uvicorn's own, with clocks on both directions."""

@@ -1,71 +1,61 @@
 """Many texts to ids as fast as one core can: what a word becomes is remembered; the ids are those of the tokenizer.
 
 A piece of `words` or `subwords` has a space only at its beginning, so what lies between two spaces can be encoded apart,
-and most of it has been met before.
+and most of it has been met before. Words are looked up by their bytes, many at once, in a table of open addressing.
+
+Legend: n words, N ids, L a word's bytes by eights.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import chain, islice
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fabula.tokens.contract import Ids, Tokenizer, utf8
-from fabula.tokens.pieces import PieceTokenizer, chunks
+from fabula.tokens.pieces import CHUNK, PieceTokenizer, chunks
 
-MOST = 1 << 16
-"""Words that are remembered, some two hundred bytes each: the first that are met, and so most of the frequent ones."""
+MOST = 1 << 18
+"""Words that are remembered, some sixty bytes each: the first that are met, and so most of the frequent ones."""
 
 LONGEST = 24
-"""Characters of a word that is worth remembering."""
+"""Bytes of a word that is worth remembering."""
+
+_EIGHTS = LONGEST // 8
+_MASKS = np.array([(1 << 8 * count) - 1 for count in range(9)], np.uint64)
+"""What is left of eight bytes that only begin with a word's."""
+_MIX = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9], np.uint64)
+
+Integers = NDArray[np.int64]
+Keys = NDArray[np.uint64]
 
 
-_PASSING = 1 << 24
-"""From here on words are numbered that are not remembered."""
+@dataclass(frozen=True)
+class _Ids:
+    """The ids of some words, one after another."""
+
+    ids: Ids
+    starts: Integers
+    """Where those of each word begin, and where the last end: (n+1,)."""
+
+    def of(self, words: Integers) -> _Ids:
+        """Those of some of the words, in their order."""
+        begins = self.starts[words]
+        lengths = self.starts[words + 1] - begins
+        ends = np.cumsum(lengths)
+        shifts = np.repeat(begins - ends + lengths, lengths)  # from a place in the result to that in the ids
+        return _Ids(self.ids[shifts + np.arange(len(shifts))], np.concatenate([[0], ends]))
+
+    def with_more(self, more: _Ids) -> _Ids:
+        """Those of some words, and of more."""
+        starts = np.concatenate([self.starts, self.starts[-1] + more.starts[1:]])
+        return _Ids(np.concatenate([self.ids, more.ids]), starts)
 
 
-class _Memory:
-    """The ids of numbered words, one after another."""
-
-    def __init__(self) -> None:
-        self.ids = np.empty(0, np.int32)
-        self.starts = np.zeros(1, np.int64)  # where those of each number begin, and where the last end
-        self.new: list[str] = []
-
-    def add(self, word: str) -> int:
-        """The number of a word that is new."""
-        self.new.append(word)
-        return len(self.starts) - 2 + len(self.new)
-
-    def encode_new(self, tokenizer: PieceTokenizer) -> None:
-        """Find the ids of the new ones."""
-        parts = tokenizer.encode_pieces(self.new)
-        lengths = np.fromiter(map(len, parts), np.int64, len(parts))
-        added = np.fromiter(chain.from_iterable(parts), np.int32, int(lengths.sum()))
-        self.ids = np.concatenate([self.ids, added])
-        self.starts = np.concatenate([self.starts, self.starts[-1] + np.cumsum(lengths)])
-        self.new = []
-
-
-class _Numbers(dict[str, int]):
-    """The number of every word that was met after the same: a space, or nothing."""
-
-    def __init__(self, owner: Remembering, lead: str) -> None:
-        super().__init__()
-        self._owner, self._lead = owner, lead
-        self.passing: dict[str, int] = {}
-
-    def __missing__(self, word: str) -> int:
-        number = self.passing.get(word)
-        if number is not None:
-            return number
-        if len(word) <= LONGEST and not self._owner.is_full:
-            number = self[word] = self._owner.kept.add(self._lead + word)
-        else:
-            number = self.passing[word] = _PASSING + self._owner.passing.add(self._lead + word)
-        return number
+_NONE = _Ids(np.empty(0, np.int32), np.zeros(1, np.int64))
 
 
 class Remembering:
@@ -79,52 +69,106 @@ class Remembering:
 
     def __init__(self, tokenizer: Tokenizer, most: int = MOST) -> None:
         self._tokenizer, self._most = tokenizer, most
-        self._first, self._later = _Numbers(self, ""), _Numbers(self, " ")
-        self.kept, self.passing = _Memory(), _Memory()
+        self._slots = np.full(4 * most, -1, np.int32)  # number of a word, or -1
+        self._keys = np.empty((most, _EIGHTS), np.uint64)
+        self._sizes = np.empty(most, np.int64)  # bytes of each word
+        self._known = _NONE
+        spelled = (len(tokenizer.spelling(token)) for token in range(tokenizer.size))
+        self._spelled = np.fromiter(spelled, np.int64, tokenizer.size)
 
-    @property
-    def is_full(self) -> bool:
-        """Whether no more words are remembered."""
-        return len(self._first) + len(self._later) >= self._most
-
-    def encode_many(self, texts: Sequence[str]) -> tuple[Ids, NDArray[np.int64]]:
+    def encode_many(self, texts: Sequence[str]) -> tuple[Ids, Integers]:
         """The ids of some texts one after another, and how many each has; errors as of the tokenizer."""
         if not isinstance(self._tokenizer, PieceTokenizer):
             parts = self._tokenizer.encode_many(texts)
             together = np.concatenate(parts) if parts else np.empty(0, np.int32)
             return together, np.array([len(part) for part in parts], np.int64)
-        numbers, counts = list[NDArray[np.int32]](), list[int]()
-        for text in texts:
-            utf8(text)
-            words = 0
-            for chunk in chunks(text):
-                split = chunk.split(" ")
-                numbers.append(np.array([self._first[split[0]]], np.int32))
-                numbers.append(
-                    np.fromiter(map(self._later.__getitem__, islice(split, 1, None)), np.int32, len(split) - 1)
-                )
-                words += len(split)
-            counts.append(words)
-        if not numbers:
-            return np.empty(0, np.int32), np.empty(0, np.int64)
-        self.kept.encode_new(self._tokenizer)
-        self.passing.encode_new(self._tokenizer)
-        found = self._expanded(np.concatenate(numbers), np.array(counts, np.int64))
-        self.passing = _Memory()
-        self._first.passing.clear()
-        self._later.passing.clear()
-        return found
+        parts = [[utf8(chunk) for chunk in chunks(text)] for text in texts]
+        data = b"".join(chain.from_iterable(parts))
+        edges = np.cumsum([0, *(len(part) for text in parts for part in text)])
+        begins = np.frombuffer(data, np.uint8) == ord(" ")
+        begins[edges[:-1][edges[:-1] < len(data)]] = True
+        starts = np.flatnonzero(begins)
+        sizes = np.diff(starts, append=len(data))
+        numbers, keys = self._find(data, starts, sizes)
+        new = np.flatnonzero(numbers < 0)
+        words = [data[start : start + size] for start, size in zip(starts[new].tolist(), sizes[new].tolist(), strict=True)]
+        distinct = {word: number for number, word in enumerate(dict.fromkeys(words))}
+        fresh = self._encode(self._tokenizer, list(distinct))
+        places = np.fromiter(map(distinct.__getitem__, words), np.int64, len(words))
+        numbers[new] = len(self._known.starts) - 1 + places
+        found = self._known.with_more(fresh).of(numbers)
+        _, first = np.unique(places, return_index=True)
+        self._remember(fresh, keys[new[first]], sizes[new[first]])
+        ends = np.cumsum([0, *(sum(map(len, text)) for text in parts)])
+        return found.ids, np.diff(found.starts[np.searchsorted(starts, ends)])
 
-    def _expanded(self, numbers: NDArray[np.int32], counts: NDArray[np.int64]) -> tuple[Ids, NDArray[np.int64]]:
-        """The ids of all words in their order, and how many belong to each text of so many words."""
-        kept, passing = self.kept, self.passing
-        memory = np.concatenate([kept.ids, passing.ids])
-        starts = np.concatenate([kept.starts, kept.starts[-1] + passing.starts[1:]])
-        numbers = np.where(numbers < _PASSING, numbers, numbers - _PASSING + len(kept.starts) - 1)
-        begins = starts[numbers]
-        lengths = starts[numbers + 1] - begins
-        ends = np.cumsum(lengths)
-        shifts = np.repeat(begins - ends + lengths, lengths)  # from the place in the result to that in the memory
-        ids = memory[shifts + np.arange(ends[-1])]
-        edges = np.concatenate([[0], ends])[np.concatenate([[0], np.cumsum(counts)])]
-        return ids, np.diff(edges)
+    def _find(self, data: bytes, starts: Integers, sizes: Integers) -> tuple[Integers, Keys]:
+        """The number of each word (n,), -1 for one that is not known, and its bytes (n, L)."""
+        padded = np.frombuffer(data + bytes(LONGEST), np.uint8)
+        eights = np.lib.stride_tricks.as_strided(padded.view(np.uint8), (len(data) + LONGEST - 7, 8), (1, 1))
+        keys = np.empty((len(starts), _EIGHTS), np.uint64)
+        for place in range(_EIGHTS):
+            keys[:, place] = np.ascontiguousarray(eights[starts + 8 * place]).view("<u8")[:, 0]
+            keys[:, place] &= _MASKS[np.clip(sizes - 8 * place, 0, 8)]
+        numbers = np.full(len(starts), -1, np.int64)
+        left = np.flatnonzero(sizes <= LONGEST)
+        slots = self._slot(keys[left], sizes[left])
+        while len(left):
+            found = self._slots[slots]
+            taken = found >= 0  # an empty slot says that a word is not known
+            left, slots, found = left[taken], slots[taken], found[taken]
+            same = (self._keys[found] == keys[left]).all(axis=1) & (self._sizes[found] == sizes[left])
+            numbers[left[same]] = found[same]
+            left, slots = left[~same], (slots[~same] + 1) % len(self._slots)
+        return numbers, keys
+
+    def _slot(self, keys: Keys, sizes: Integers) -> Integers:
+        """Where words (n, L) are looked for first: (n,)."""
+        mixed = sizes.astype(np.uint64)
+        for place in range(_EIGHTS):
+            mixed = (mixed ^ keys[:, place]) * _MIX[place]
+            mixed ^= mixed >> np.uint64(29)
+        return (mixed % np.uint64(len(self._slots))).astype(np.int64)
+
+    def _remember(self, fresh: _Ids, keys: Keys, sizes: Integers) -> None:
+        """Keep new words that are short enough, as long as there is room."""
+        count = len(self._known.starts) - 1
+        chosen = np.flatnonzero(sizes <= LONGEST)[: self._most - count]
+        if not len(chosen):
+            return
+        last = count + len(chosen)
+        self._keys[count:last], self._sizes[count:last] = keys[chosen], sizes[chosen]
+        for number, slot in enumerate(self._slot(keys[chosen], sizes[chosen]).tolist(), count):
+            while self._slots[slot] >= 0:
+                slot = (slot + 1) % len(self._slots)  # noqa: PLW2901
+            self._slots[slot] = number
+        self._known = self._known.with_more(fresh.of(chosen))
+
+    def _encode(self, tokenizer: PieceTokenizer, words: Sequence[bytes]) -> _Ids:
+        """The ids of words that are new; those that begin with a space together, for the library's sake."""
+        order, texts, ends = list[int](), list[str](), list[Integers]()
+        for group in _grouped(words):
+            order += group
+            texts.append(b"".join(words[number] for number in group).decode())
+            ends.append(np.cumsum([len(words[number]) for number in group]))
+        counts, ids = [np.empty(0, np.int64)], [np.empty(0, np.int32)]
+        for start in range(0, len(texts), 64):
+            for own, end in zip(tokenizer.encode_pieces(texts[start : start + 64]), ends[start : start + 64], strict=True):
+                ids.append(np.array(own, np.int32))
+                reached = np.cumsum(self._spelled[ids[-1]])
+                counts.append(np.diff(np.searchsorted(reached, end, "left") + 1, prepend=0))
+        together = _Ids(np.concatenate(ids), np.concatenate([[0], np.cumsum(np.concatenate(counts))]))
+        return together.of(np.argsort(np.array(order, np.int64), kind="stable"))
+
+
+def _grouped(words: Sequence[bytes]) -> Iterator[list[int]]:
+    """Numbers of words that may be encoded as one text: each but the first begins with a space."""
+    group, size = list[int](), 0
+    for number, word in enumerate(words):
+        if group and (size >= CHUNK or not word.startswith(b" ")):
+            yield group
+            group, size = [], 0
+        group.append(number)
+        size += len(word)
+    if group:
+        yield group
