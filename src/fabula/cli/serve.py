@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib.util
 import logging
 import os
 import re
@@ -140,6 +141,9 @@ def _together(plan: Plan, workers: int, host: str, port: int, begun: Callable[[i
     from fabula.serve.limits import Limits  # noqa: PLC0415
     from fabula.serve.supervisor import Supervisor  # noqa: PLC0415
 
+    for part in ("fastapi", "prometheus_client"):  # which the workers need, and this process does not
+        if importlib.util.find_spec(part) is None:
+            raise ModuleNotFoundError(name=part)
     limits = Limits()
     listener = _listen(host, port, limits)
     supervisor = Supervisor(plan, limits, workers, listener, begun=lambda: begun(listener.getsockname()[1]))
