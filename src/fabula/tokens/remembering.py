@@ -1,7 +1,8 @@
 """Many texts to ids as fast as one core can: what a word becomes is remembered; the ids are those of the tokenizer.
 
-A piece of `words` or `subwords` has a space only at its beginning, so what lies between two spaces can be encoded apart,
-and most of it has been met before. Words are looked up by their bytes, many at once, in a table of open addressing.
+A piece of `words` or `subwords` has a space only at its beginning, and a point or comma is one of its own: what lies
+between such places can be encoded apart, and most of it has been met before. Words are looked up by their bytes, many
+at once, in a table of open addressing.
 
 Legend: n words, N ids, L a word's bytes by eights.
 """
@@ -23,6 +24,11 @@ MOST = 1 << 18
 
 LONGEST = 24
 """Bytes of a word that is worth remembering."""
+
+_POINTS = np.isin(np.arange(256), np.frombuffer(b".,;!?", np.uint8))
+_LINE_ENDS = np.isin(np.arange(256), np.frombuffer(b"\r\n", np.uint8))
+_APART = b"\n"
+"""Stands between words that are encoded as one text, where the second has no space in front."""
 
 _EIGHTS = LONGEST // 8
 _MASKS = np.array([(1 << 8 * count) - 1 for count in range(9)], np.uint64)
@@ -76,6 +82,11 @@ class Remembering:
         spelled = (len(tokenizer.spelling(token)) for token in range(tokenizer.size))
         self._spelled = np.fromiter(spelled, np.int64, tokenizer.size)
 
+    @property
+    def remembered(self) -> int:
+        """How many words it remembers."""
+        return len(self._known.starts) - 1
+
     def encode_many(self, texts: Sequence[str]) -> tuple[Ids, Integers]:
         """The ids of some texts one after another, and how many each has; errors as of the tokenizer."""
         if not isinstance(self._tokenizer, PieceTokenizer):
@@ -85,9 +96,7 @@ class Remembering:
         parts = [[utf8(chunk) for chunk in chunks(text)] for text in texts]
         data = b"".join(chain.from_iterable(parts))
         edges = np.cumsum([0, *(len(part) for text in parts for part in text)])
-        begins = np.frombuffer(data, np.uint8) == ord(" ")
-        begins[edges[:-1][edges[:-1] < len(data)]] = True
-        starts = np.flatnonzero(begins)
+        starts = _cut(np.frombuffer(data, np.uint8), edges[:-1][edges[:-1] < len(data)])
         sizes = np.diff(starts, append=len(data))
         numbers, keys = self._find(data, starts, sizes)
         new = np.flatnonzero(numbers < 0)
@@ -95,7 +104,7 @@ class Remembering:
         distinct = {word: number for number, word in enumerate(dict.fromkeys(words))}
         fresh = self._encode(self._tokenizer, list(distinct))
         places = np.fromiter(map(distinct.__getitem__, words), np.int64, len(words))
-        numbers[new] = len(self._known.starts) - 1 + places
+        numbers[new] = self.remembered + places
         found = self._known.with_more(fresh).of(numbers)
         _, first = np.unique(places, return_index=True)
         self._remember(fresh, keys[new[first]], sizes[new[first]])
@@ -132,7 +141,7 @@ class Remembering:
 
     def _remember(self, fresh: _Ids, keys: Keys, sizes: Integers) -> None:
         """Keep new words that are short enough, as long as there is room."""
-        count = len(self._known.starts) - 1
+        count = self.remembered
         chosen = np.flatnonzero(sizes <= LONGEST)[: self._most - count]
         if not len(chosen):
             return
@@ -145,12 +154,13 @@ class Remembering:
         self._known = self._known.with_more(fresh.of(chosen))
 
     def _encode(self, tokenizer: PieceTokenizer, words: Sequence[bytes]) -> _Ids:
-        """The ids of words that are new; those that begin with a space together, for the library's sake."""
+        """The ids of words that are new, many of them as one text, for the library's sake."""
         order, texts, ends = list[int](), list[str](), list[Integers]()
         for group in _grouped(words):
+            told = [_APART if number < 0 else words[number] for number in group]
             order += group
-            texts.append(b"".join(words[number] for number in group).decode())
-            ends.append(np.cumsum([len(words[number]) for number in group]))
+            texts.append(b"".join(told).decode())
+            ends.append(np.cumsum([len(word) for word in told]))
         counts, ids = [np.empty(0, np.int64)], [np.empty(0, np.int32)]
         for start in range(0, len(texts), 64):
             for own, end in zip(tokenizer.encode_pieces(texts[start : start + 64]), ends[start : start + 64], strict=True):
@@ -158,17 +168,39 @@ class Remembering:
                 reached = np.cumsum(self._spelled[ids[-1]])
                 counts.append(np.diff(np.searchsorted(reached, end, "left") + 1, prepend=0))
         together = _Ids(np.concatenate(ids), np.concatenate([[0], np.cumsum(np.concatenate(counts))]))
-        return together.of(np.argsort(np.array(order, np.int64), kind="stable"))
+        numbers = np.array(order, np.int64)
+        return together.of(np.argsort(numbers, kind="stable")[np.count_nonzero(numbers < 0) :])
+
+
+def _cut(data: NDArray[np.uint8], edges: Integers) -> Integers:
+    """Where a text is cut into words, the places that are given among them."""
+    before, after = data[:-1], data[1:]
+    begins = np.zeros(len(data), bool)
+    begins[edges] = True
+    spaces, points, lines = before == ord(" "), _POINTS[data], data == ord("\n")
+    begins[1:] |= after == ord(" ")
+    begins[1:] |= points[:-1] | (points[1:] & ~spaces)
+    # Two line ends in a row are one piece, so nothing is cut between line ends.
+    begins[1:] |= (lines[:-1] & ~_LINE_ENDS[after]) | (lines[1:] & ~_LINE_ENDS[before])
+    return np.flatnonzero(begins)
 
 
 def _grouped(words: Sequence[bytes]) -> Iterator[list[int]]:
-    """Numbers of words that may be encoded as one text: each but the first begins with a space."""
-    group, size = list[int](), 0
+    """Numbers of words that may be encoded as one text; -1 stands for `_APART`."""
+    spaced, bare = list[int](), list[int]()
+    sizes = [0, 0]
     for number, word in enumerate(words):
-        if group and (size >= CHUNK or not word.startswith(b" ")):
-            yield group
-            group, size = [], 0
-        group.append(number)
-        size += len(word)
-    if group:
-        yield group
+        if word[0] == ord(" "):
+            spaced.append(number)
+        elif word[0] in b"\r\n" or word[-1] in b"\r\n":
+            yield [number]
+            continue
+        else:
+            bare += [number, -1]
+        which = word[0] != ord(" ")
+        sizes[which] += len(word)
+        if sizes[which] >= CHUNK:
+            yield bare if which else spaced
+            spaced, bare = (spaced, []) if which else ([], bare)
+            sizes[which] = 0
+    yield from (group for group in (spaced, bare) if group)
