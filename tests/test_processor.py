@@ -22,9 +22,14 @@ def test_the_speed_of_a_layer_is_measured() -> None:
 
 
 def test_it_learns_on_a_gpu_only_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
     assert [processor.device(asked).type for asked in ("auto", "cpu")] == ["cpu", "cpu"]
     with pytest.raises(UsageError, match="no such GPU here"):
         processor.device("cuda")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device("cuda"))
+    monkeypatch.setattr(torch.accelerator, "device_count", lambda: 4)
+    monkeypatch.setattr(torch.accelerator, "set_device_index", lambda _: None)
+    monkeypatch.setenv("LOCAL_RANK", "6")
+    assert processor.device("auto") == torch.device("cuda", 2)
     assert [processor.device(asked).type for asked in ("auto", "cpu", "cuda")] == ["cuda", "cpu", "cuda"]

@@ -191,7 +191,7 @@ def ask(count: int | None, seed: int, work: Path, workers: int) -> Answer:  # no
     text, begun = workshop.tell_tales(work / "tales.txt"), time.perf_counter()
     found = torture(text, work / "plain", count or FULL, seed=seed)
     other, patient = Found(), Found(harms=1)  # the second is harmed by freezing
-    _one(text, work / "a" / "model", 1, other, random.Random(3), more=("--seed", "2"))
+    _one(text, work / "a" / "model", 1, other, random.Random(3), more=("--set", "training.lr=0.0101"))
     _one(text, work / "b" / "model", 1, patient, random.Random(3), answer="3000", within=10.0)
-    controls = {"another_seed": other.different > 0, "waits_for_ever": patient.hangs > 0}
+    controls = {"another_rate": other.different > 0, "waits_for_ever": patient.hangs > 0}
     return workshop.answer("ranks", PROMISE, found.harms, found, controls, begun)
