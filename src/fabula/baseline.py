@@ -125,9 +125,9 @@ def _fit(corpus: Corpus) -> KneserNey:
     return ngram.fit(beginning(corpus), tokenizer.end, tokenizer.size, ORDERS.get(tokenizer.unit, 5))
 
 
-def beginning(corpus: Corpus) -> Sequence[Ids]:
-    """What it is fitted on: all, or of a store the first `MOST` units."""
-    streams, left = corpus.train.streams, MOST
+def beginning(corpus: Corpus, most: int = MOST) -> Sequence[Ids]:
+    """What it is fitted on: all, or of a store the first units."""
+    streams, left = corpus.train.streams, most
     if streams.held:
         return streams
     taken: list[Ids] = []
@@ -139,7 +139,7 @@ def beginning(corpus: Corpus) -> Sequence[Ids]:
     return taken
 
 
-def said_of(corpus: Corpus) -> tuple[str, ...]:
+def said_of(corpus: Corpus, most: int = MOST) -> tuple[str, ...]:
     """A sentence where it is fitted on a part of the text only."""
-    whole = corpus.train.streams.held or corpus.train.tokens <= MOST
-    return () if whole else (f"the n-gram model beside it knows the first {MOST:,} units only",)
+    whole = corpus.train.streams.held or corpus.train.tokens <= most
+    return () if whole else (f"the n-gram model beside it knows the first {most:,} units only",)
