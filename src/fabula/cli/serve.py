@@ -71,8 +71,7 @@ def serve(
     workers
         Processes that answer on the one port; one when not given, and with more of them the API alone, no studio.
     key_file
-        File with the key that seals the states of stories, for servers that go on with one another's; the
-        environment's FABULA_KEY when not given, and a key of chance without either.
+        File with the key that all servers seal states with; FABULA_KEY when not given, or else a key of chance.
     """
     shelf = _shelf(folders, home)
     key = api_key if api_key is not None else os.environ.get(KEY)
@@ -116,7 +115,7 @@ def serve(
 def _alone(plan: Plan, home: Path, host: str, port: int, begun: Callable[[int], None]) -> int:
     """One process, with the studio."""
     gc.disable()  # nothing of what is imported and read goes away again
-    house = plan.house()
+    house = plan.house("fabula.serve.transport", "fabula.studio")
     from fabula.serve.transport import Server  # noqa: PLC0415
     from fabula.studio import Studio  # noqa: PLC0415
 

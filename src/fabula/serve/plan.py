@@ -5,6 +5,7 @@ Importing it loads neither the web framework nor the engine: models are read whi
 
 from __future__ import annotations
 
+import importlib
 import ipaddress
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -68,12 +69,17 @@ class Plan:
                     raise
         return found
 
-    def house(self, *, lenient: bool = False) -> House:
-        """All of it, not started yet. Errors: FolderError, UsageError; ModuleNotFoundError without the extra."""
+    def house(self, *more: str, lenient: bool = False) -> House:
+        """All of it, not started yet; `more` are modules that will be needed, too.
+
+        Errors: FolderError, UsageError; ModuleNotFoundError without the extra.
+        """
         with ThreadPoolExecutor(1) as beside:
             loading = beside.submit(self.tellers, lenient=lenient)
             from fabula.serve.app import House  # noqa: PLC0415 - takes a while
 
+            for name in more:
+                importlib.import_module(name)
             return House(
                 loading.result(), key=self.key, local=self.local, folders=self.shelf, load=self.teller,
                 secret=self.secret,

@@ -26,7 +26,7 @@ from fabula.serve.transport import GRACE, options, protocol
 READY = 120.0
 """Seconds in which the first workers must be ready."""
 
-ANSWERS = 20
+ANSWERS = 10
 """Seconds in which a worker must answer its supervisor: one that is just being started on a busy machine, too."""
 
 LATE = 5.0
@@ -49,7 +49,7 @@ class Blueprint(uvicorn.Config):
         gc.disable()  # nothing of what is imported and read goes away again
         logging.basicConfig(stream=sys.stderr, format="fabula: %(message)s", level=logging.ERROR)
         try:
-            house = self.plan.house(lenient=self.lenient)
+            house = self.plan.house("fabula.serve.worker", lenient=self.lenient)
         except FabulaError:  # which the supervisor finds out and tells once
             sys.exit(STARTUP_FAILURE)
         except Exception as error:  # noqa: BLE001 - whatever it is, it would happen again and again
