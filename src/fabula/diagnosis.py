@@ -23,6 +23,7 @@ CORE = (
 EXTRAS = {
     "train": ("torch",),
     "formats": ("selectolax",),
+    "data": ("pyarrow", "datasets"),
     "cjk": ("icu4py",),
     "track": ("tensorboard",),
     "vectors": ("gensim",),
