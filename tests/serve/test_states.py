@@ -132,6 +132,9 @@ def test_what_was_held_back_comes_next(pair: Pair, models: dict[str, Path]) -> N
     assert halted["choices"][0]["text"] == whole[:place]
     after = told(pair[1], state=halted["state"], **body, max_tokens=40)["choices"][0]["text"]
     assert len(after) > 3
+    ended = told(pair[0], **begin, model="words", logit_bias=dict.fromkeys(body["logit_bias"], 100), keep=True)
+    assert ended["choices"][0]["finish_reason"] == "stop"
+    assert told(pair[1], state=ended["state"], **body)["choices"][0]["text"], "another story begins"
     assert whole.startswith(whole[:place] + stop + after)
 
 

@@ -189,6 +189,21 @@ def test_workers_are_replaced_one_after_another_by_those_that_can_begin(
     assert served.post(prompt="x", max_tokens=2).status_code == 200
 
 
+def test_nobody_reads_the_address(model: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "fabula", "serve", str(model), "--port", "0", "--workers", "2"],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+        timeout=60,
+    )  # fmt: skip - which waits for all that could still complain, the workers among them
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_the_studio_is_for_one_process(start: Callable[..., Served]) -> None:
     served = start()
     refused = served.get("/")

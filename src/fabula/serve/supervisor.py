@@ -76,6 +76,15 @@ class Supervisor(Multiprocess):
         self.failed = False
         """Whether one of the first workers could not begin, so that all of them ended."""
 
+    def run(self) -> None:
+        """Serve until a signal ends it; whatever goes wrong, no worker stays behind."""
+        try:
+            super().run()
+        except BaseException:
+            self.terminate_all()
+            self.join_all()
+            raise
+
     def init_processes(self) -> None:
         """Start them, and wait for them."""
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches them before they listen: we pass it on
