@@ -19,15 +19,15 @@ test: $(READY)
 	$(BIN)/python -m pytest -n 2
 
 check: $(READY)
-	$(BIN)/ruff check src tests benchmarks docs torture supply
-	$(BIN)/ruff format --check src tests benchmarks docs torture supply
+	$(BIN)/ruff check src tests benchmarks docs examples torture supply
+	$(BIN)/ruff format --check src tests benchmarks docs examples torture supply
 	$(BIN)/pyrefly check
 	$(BIN)/python docs/generate.py --check
 	$(BIN)/python -m supply.audit --tell
 
 fix: $(READY)
-	$(BIN)/ruff check --fix src tests benchmarks docs torture supply
-	$(BIN)/ruff format src tests benchmarks docs torture supply
+	$(BIN)/ruff check --fix src tests benchmarks docs examples torture supply
+	$(BIN)/ruff format src tests benchmarks docs examples torture supply
 	$(BIN)/python docs/generate.py
 
 bench: $(READY)
@@ -42,6 +42,8 @@ bench: $(READY)
 	$(BIN)/python benchmarks/lesson.py
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/vocabulary.py
+	$(BIN)/python benchmarks/scaling.py
+	$(BIN)/python benchmarks/expectation.py
 	$(BIN)/python benchmarks/quality.py --peers
 
 # Beside the peers, in about five minutes.

@@ -35,8 +35,14 @@ ADDRESSES = ("10.77.0.1", "10.77.0.2")
 def machines() -> Iterator[None]:
     """Two machines with a wire between them."""
     _take_away()
+    known = "127.0.0.1 localhost\n" + "".join(
+        f"{address} {name}\n" for name, address in zip(NAMES, ADDRESSES, strict=True)
+    )
     for name in NAMES:
         _ip("netns", "add", name)
+        files = Path("/etc/netns") / name  # what lies there stands in place of /etc for programs on that machine
+        files.mkdir(parents=True, exist_ok=True)
+        (files / "hosts").write_text(known, encoding="ascii")
     _ip("link", "add", "wire-a", "netns", NAMES[0], "type", "veth", "peer", "name", "wire-b", "netns", NAMES[1])
     for name, wire, address in zip(NAMES, ("wire-a", "wire-b"), ADDRESSES, strict=True):
         _ip("-n", name, "addr", "add", f"{address}/24", "dev", wire)
@@ -51,6 +57,7 @@ def machines() -> Iterator[None]:
 def _take_away() -> None:
     for name in NAMES:
         subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
+        shutil.rmtree(Path("/etc/netns") / name, ignore_errors=True)
 
 
 def _ip(*words: str) -> None:

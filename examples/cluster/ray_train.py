@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import uuid
 from pathlib import Path
 from typing import Any
@@ -35,9 +36,9 @@ def main() -> None:
     parser.add_argument("model")
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--gpu", action="store_true", help="one a worker")
-    parser.add_argument("more", nargs="*", help="options of fabula train")
-    given = parser.parse_args()
-    words = ["train", str(Path(given.library).resolve()), "-o", str(Path(given.model).resolve()), *given.more]
+    end = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    given = parser.parse_args(sys.argv[1:end])
+    words = ["train", str(Path(given.library).resolve()), "-o", str(Path(given.model).resolve()), *sys.argv[end + 1 :]]
     options = {"words": words, "job": uuid.uuid4().hex}
     TorchTrainer(
         learn,

@@ -59,8 +59,6 @@ def begin(
         settings, gentler = _gentler(settings)
         by_pace = tuple(name for name in by_pace if name != "lr")
         notes.append(gentler)
-    if team.size > 1:
-        notes.append(_said_of(team, settings))
     run = _assemble(out, settings, replace(corpus, notes=tuple(notes)), listeners=listeners, begun=begun, team=team)
     run.by_pace = list(by_pace)
     limit = run.limit
@@ -116,9 +114,14 @@ def _compare(settings: Settings, corpus: Corpus, team: Team, *, step: int = 0) -
         team.compare(versions | short)
 
 
-def _said_of(team: Team, settings: Settings) -> str:
-    """A sentence on how the lanes are shared."""
-    return f"{team.size} processes learn together, each {(settings.training.batch or 0) // team.size} lanes"
+def _said_of(team: Team, training: TrainingConfig, learner: Learner) -> tuple[str, ...]:
+    """A sentence on how the lanes are shared, and on what travels, where there are several processes."""
+    if team.size == 1:
+        return ()
+    sent = sum(one.numel() for name, one in learner.named_parameters() if name not in learner.sparse)
+    rows = " besides the rows used of word vectors" if learner.sparse else ""
+    lanes = f"{team.size} processes learn together, each {(training.batch or 0) // team.size} lanes"
+    return (f"{lanes}; {4 * sent / 1e6:,.1f} MB of gradients travel in each step{rows}",)
 
 
 def _speeds(corpus: Corpus, training: TrainingConfig, team: Team) -> dict[int, float]:
@@ -212,7 +215,7 @@ def _assemble(
     return Run(
         out=out,
         settings=replace(settings, model=shape),
-        corpus=replace(corpus, notes=(*corpus.notes, *said)),
+        corpus=replace(corpus, notes=(*corpus.notes, *said, *_said_of(team, training, learner))),
         model=model,
         learner=team.shared(learner, sum(one.numel() for one in model.parameters()), learner.sparse),
         team=team,

@@ -13,12 +13,11 @@ import atexit
 import json
 import os
 import signal
-import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -30,11 +29,6 @@ from fabula.errors import FabulaError, LostProcessError, ProcessError
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup, Store
-
-T = TypeVar("T")
-
-LOOK = 0.1
-"""Seconds between two looks whether the first is done."""
 
 SAVED = 2e7
 """Parameters for which one second more is allowed for an answer: the first may have to save them meanwhile."""
@@ -79,10 +73,6 @@ class Team:
     def compare(self, facts: Mapping[str, str]) -> None:
         """Make sure that all processes say the same of each fact. Errors: ProcessError names what differs."""
 
-    def in_turn(self, work: Callable[[], T]) -> T:
-        """Work that the first does before the others, however long it takes: what it writes they find."""
-        return work()
-
     def shared(self, learner: nn.Module, parameters: int, sparse: Sequence[str]) -> nn.Module:  # noqa: ARG002
         """A network whose gradients are means over the processes, but for the parameters named in `sparse`."""
         return learner
@@ -116,7 +106,6 @@ class Several(Team):
         self.rank, self.size = processes.rank(), processes.count()
         self._device = device
         self._group: ProcessGroup | None = None
-        self._turns = 0
         self._parent = os.getppid()
         self._is_ours = not distributed.is_initialized()
         atexit.register(self.leave)
@@ -142,7 +131,9 @@ class Several(Team):
             os.environ.get("MASTER_ADDR", "127.0.0.1"), int(os.environ.get("MASTER_PORT", "29500")), self.size,
             is_master=self.is_first and not hosted, timeout=careful, wait_for_workers=False,
         )  # fmt: skip
-        return self._dist.PrefixStore(f"fabula/{processes.restarts()}", store)
+        # A store of torchrun's own outlives its processes; one of ours is new each time, and machines that came later
+        # count other restarts.
+        return self._dist.PrefixStore(f"fabula/{processes.restarts() if hosted else 0}", store)
 
     def _hosts(self, patience: float) -> ProcessGroup:
         """The processes, with so many seconds for an answer, as they speak of what is not on a GPU."""
@@ -219,23 +210,6 @@ class Several(Team):
                         f"all processes must have the same {name}, process 0 has {value[:60]}, "
                         f"process {number} {str(other.get(name))[:60]}"
                     )
-
-    def in_turn(self, work: Callable[[], T]) -> T:
-        """Work that the first does before the others, however long it takes: what it writes they find."""
-        self._turns += 1
-        done = f"done/{self._turns}"
-        with self.answering():
-            if not self.is_first:
-                while not self._store.check([done]):
-                    if said := self._last_words():
-                        raise said
-                    if self.is_orphan:
-                        raise LostProcessError("what started this process has ended")
-                    time.sleep(LOOK)
-            result = work()
-            if self.is_first:
-                self._store.set(done, "1")
-        return result
 
     def shared(self, learner: nn.Module, parameters: int, sparse: Sequence[str]) -> nn.Module:
         """A network whose gradients are means over the processes, but for the parameters named in `sparse`."""

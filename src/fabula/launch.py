@@ -25,8 +25,10 @@ MOST = 1024
 """Processes on one machine."""
 
 
-def launch(arguments: Sequence[str], count: int, restarts: int = RESTARTS) -> int:
+def launch(arguments: Sequence[str], count: int, restarts: int = RESTARTS, *, begun: float) -> int:
     """Run `fabula ARGUMENTS` in so many processes; returns what the first of them returns.
+
+    `begun` is the `time.perf_counter()` that a time limit counts from.
 
     Errors: UsageError; ProcessError when they were lost more often than they may be started again.
     """
@@ -53,7 +55,7 @@ def launch(arguments: Sequence[str], count: int, restarts: int = RESTARTS) -> in
     )  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="fabula-") as place:
         told = Path(place) / "exit"
-        os.environ[processes.OUTCOME] = str(told)
+        os.environ[processes.OUTCOME], os.environ[processes.BEGUN] = str(told), str(begun)
         try:
             elastic_launch(config, sys.executable)("-m", "fabula", *arguments)
         except SignalException as error:

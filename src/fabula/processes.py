@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 WAIT = 60.0
@@ -10,6 +11,9 @@ WAIT = 60.0
 
 ANSWER = 20.0
 """Seconds without an answer after which another process counts as lost; FABULA_ANSWER overrules it."""
+
+BEGUN = "FABULA_BEGUN"
+"""The variable that says when who has started it began, by the clock that all processes of a machine share."""
 
 OUTCOME = "FABULA_OUTCOME"
 """The variable that names the file where the first process leaves its exit code for who has started it."""
@@ -64,6 +68,13 @@ def answer() -> float:
 def is_last_try() -> bool:
     """Whether they will not be started again when one is lost."""
     return restarts() >= _number("TORCHELASTIC_MAX_RESTARTS", 0)
+
+
+def begun(own: float) -> float:
+    """The `time.perf_counter()` that a time limit counts from; started again, a process counts from its own."""
+    value = os.environ.get(BEGUN, "")
+    first = "RANK" in os.environ and restarts() == 0 and re.fullmatch(r"\d+(\.\d+)?", value)
+    return min(float(value), own) if first else own
 
 
 def conclude(code: int) -> int:

@@ -109,7 +109,7 @@ def train(
         telling = [Journal(), display, Narrator(show=display.tell, prompt=prompt), *tracking, reporter]
         outcome = api.train(
             texts(paths), out, size=size, held_out=held_out, force=force, both_ways=both_ways or None,
-            resume=resume, from_model=from_, begun=cli.BEGUN, settings=layered(flags, set_, config),
+            resume=resume, from_model=from_, begun=numbers.begun(cli.BEGUN), settings=layered(flags, set_, config),
             listeners=telling if is_first else [], tell=storing,
         )  # fmt: skip
     if json and is_first:
@@ -128,4 +128,4 @@ def _launch(count: int, restarts: int | None) -> int:
             next(words, None)
         elif not word.startswith(("--processes=", "--restarts=")):
             kept.append(word)
-    return launch(kept, count, RESTARTS if restarts is None else restarts)
+    return launch(kept, count, RESTARTS if restarts is None else restarts, begun=cli.BEGUN)
