@@ -90,7 +90,8 @@ def stages(text: Path, out: Path, unit: str) -> dict[str, float]:
         "print(json.dumps({**seen, 'end': time.perf_counter() - begun}))"
     )
     begun = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-c", code, str(text), str(out), unit], stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-c", code, str(text), str(out), unit]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     watch = Watch(process.pid)
     said, _ = process.communicate()
     peak, found = watch.peak(), json.loads(said)
@@ -100,8 +101,10 @@ def stages(text: Path, out: Path, unit: str) -> dict[str, float]:
 
 def learning(store: Path, out: Path, seconds: int) -> dict[str, Any]:
     """The memory of a training from the store: after its first steps and at the end."""
-    command = record.fabula("train", str(store), "-o", str(out), "--time", str(seconds), "--size", "tiny", "--json", "-q",
-                            "--set", "training.evaluations=2")  # fmt: skip
+    command = record.fabula(
+        "train", str(store), "-o", str(out), "--time", str(seconds), "--size", "tiny", "--json", "-q"
+    )
+    command += ["--set", "training.evaluations=2"]
     begun = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     watch = Watch(process.pid)
@@ -115,7 +118,8 @@ def learning(store: Path, out: Path, seconds: int) -> dict[str, Any]:
     grown = statistics.median(last) / statistics.median(first) - 1
     return {
         "seconds": seconds, "steps": outcome["steps"], "bits per byte": round(outcome["held_out_bits_per_byte"], 3),
-        "megabytes in its middle": round(statistics.median(first)), "megabytes towards its end": round(statistics.median(last)),
+        "megabytes in its middle": round(statistics.median(first)),
+        "megabytes towards its end": round(statistics.median(last)),
         "grown": round(grown, 4), "most megabytes": round(peak),
     }  # fmt: skip
 
@@ -171,7 +175,7 @@ def main() -> None:
         "most megabytes of all processes": round(found["peak"]),
         "most megabytes while storing": round(found["peak while storing"]),
         "stopped": {
-            "exit code": code, "shards done": before, "seconds to go on": round(seconds, 1), "the same bytes": same
+            "exit code": code, "shards done": before, "seconds to go on": round(seconds, 1), "the same bytes": same,
         },
         "verified, seconds": round(verified, 1),
         "batch, milliseconds": batches(out),

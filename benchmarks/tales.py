@@ -12,7 +12,7 @@ WORDS = 170_000
 PIECE = 1 << 20
 """Words drawn at a time."""
 
-_ONSETS = ["", "b", "br", "c", "ch", "d", "dr", "f", "g", "gl", "h", "k", "l", "m", "n", "p", "pr", "r", "s", "sh", "st", "t", "th", "tr", "v", "w"]  # fmt: skip
+_ONSETS = ["", *"bcdfghklmnprstvw", "br", "ch", "dr", "gl", "pr", "sh", "st", "th", "tr"]
 _VOWELS = ["a", "e", "i", "o", "u", "ai", "ea", "ou"]
 _CODAS = ["", "", "n", "r", "s", "t", "l", "nd", "ck", "m"]
 

@@ -24,7 +24,7 @@ def library(tmp_path: Path) -> Path:
     return path
 
 
-def test_it_says_what_it_did_and_what_is_next(library: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_says_what_it_did_and_what_next(library: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["store", str(library), "-o", str(tmp_path / "s"), "--unit", "words"]) == 0
     said = capsys.readouterr()
     assert said.out == ""
@@ -86,7 +86,8 @@ def test_ctrl_c_leaves_what_the_same_command_goes_on_with(tmp_path: Path) -> Non
     with path.open("w", encoding="utf-8") as file:
         for number in range(1300):
             file.write(f"# Story {number}\n\n{''.join(words[rng.integers(0, 5000, 6000)].tolist())}\n\n")
-    command = [sys.executable, "-m", "fabula", "store", str(path), "-o", str(out), "--unit", "bytes", "--processes", "2"]
+    command = [sys.executable, "-m", "fabula", "store", str(path), "-o", str(out)]
+    command += ["--unit", "bytes", "--processes", "2"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     until = time.monotonic() + 60
     while not list(out.glob("shard-*.json")) and process.poll() is None and time.monotonic() < until:

@@ -1,4 +1,4 @@
-"""Training learns from a store as from a text: exactly again, both ways, on from a model, and writing needs it no more."""
+"""Training learns from a store as from a text: exactly again, both ways, on from a model; writing needs it no more."""
 
 import os
 import shutil

@@ -102,7 +102,10 @@ def test_a_manifest_that_deceives_is_one_line(store: Path, harm: str) -> None:
     assert len(str(caught.value)) < 400
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", "5", '"fabula store"', '{"kind": "fabula store"}', "[" * 10_000])
+NONE = ["", "{", "[]", "null", "5", '"fabula store"', '{"kind": "fabula store"}', "[" * 10_000]
+
+
+@pytest.mark.parametrize("text", NONE)
 def test_a_manifest_that_is_none_is_one_line(store: Path, text: str) -> None:
     (store / "manifest.json").write_text(text, encoding="utf-8")
     with pytest.raises(FolderError, match="is damaged"):

@@ -70,7 +70,7 @@ def test_a_line_that_is_no_json_is_told_with_its_place(tmp_path: Path, tell: Tel
     rows = [json.dumps({"text": story}) for story in tell(120)] * 90
     path = tmp_path / "tales.jsonl"
     path.write_text("\n".join([*rows, "{oops", *rows[:120]]), encoding="utf-8")
-    with pytest.raises(TextError, match=r"from byte [\d,]+ on\) must have one JSON object a line, line [\d,]+ is not JSON"):
+    with pytest.raises(TextError, match=r"from byte [\d,]+ on\) must have one JSON object a line, line [\d,]+ is not"):
         made(tmp_path, path, block=1 << 20)
 
 
@@ -90,7 +90,8 @@ def test_tables(tmp_path: Path, tell: Tell, suffix: str, delimiter: str, header:
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig", "cp1251"])
 def test_other_encodings(tmp_path: Path, encoding: str) -> None:
-    stories = [f"# Сказка {number}\n\n{'Жили-были дед да баба, и была у них курочка. ' * 9}{number}" for number in range(60)]
+    told = "Жили-были дед да баба, и была у них курочка. " * 9
+    stories = [f"# Сказка {number}\n\n{told}{number}" for number in range(60)]
     path = tmp_path / "tales.txt"
     path.write_bytes("\n\n".join(stories).encode(encoding))
     store = made(tmp_path, path)
@@ -180,6 +181,23 @@ def test_a_folder_of_the_datasets_library(tmp_path: Path, tell: Tell) -> None:
         store = made(tmp_path, tmp_path / name)
         assert texts_of(store) == sorted(stories)
         assert len(store.files) > 12, "several shards"
+
+
+def test_a_data_set_is_streamed(tmp_path: Path, tell: Tell) -> None:
+    """The library takes a folder for a data set of the Hub: the same way, without a network."""
+    pytest.importorskip("datasets")
+    stories = tell(150)
+    folder = tmp_path / "tales"
+    folder.mkdir()
+    rows = (json.dumps({"n": 1, "story": one}) for one in stories)
+    (folder / "data.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    config = TextConfig(unit="bytes")
+    store = build([f"hf:{folder}"], config, tmp_path / "store", processes=2, block=SMALL)
+    assert texts_of(store) == sorted(stories)
+    assert len(store.files) > 12, "several shards"
+    assert build([f"hf:{folder}:train"], config, tmp_path / "named", block=SMALL).digest == store.digest
+    with pytest.raises(TextError, match=r"cannot read 'hf:.*:test'"):
+        build([f"hf:{folder}:test"], config, tmp_path / "other", block=SMALL)
 
 
 def test_what_is_not_installed_is_named(tmp_path: Path, tell: Tell) -> None:

@@ -47,7 +47,8 @@ def plain_ring(shards: Sequence[Sequence[Ids]], seed: int, epoch: int) -> list[i
     return units
 
 
-SIZES = st.lists(st.lists(st.integers(1, 40), max_size=6), min_size=1, max_size=5).filter(lambda one: any(map(len, one)))
+SHARDS = st.lists(st.lists(st.integers(1, 40), max_size=6), min_size=1, max_size=5)
+SIZES = SHARDS.filter(lambda one: any(map(len, one)))
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)

@@ -11,8 +11,8 @@ from fabula.tokens import Remembering, Tokenizer, build
 TALE = (
     "Long ago, the mice had a general council to consider what measures they could take to outwit their common enemy, "
     "the Cat. Some said this, and some said that; but at last a young mouse got up and said he had a proposal to make, "
-    "which he thought would meet the case. “You will all agree,” said he, “that our chief danger consists…”\n\nIl était "
-    "une fois 12 souris. Жили-были 3 мыши. It's the mouse's 1st.\r\n\r\n  Two  spaces.\tA tab. "
+    "which he thought would meet the case. “You will all agree,” said he, “that our chief danger consists…”\n\nIl "
+    "était une fois 12 souris. Жили-были 3 мыши. It's the mouse's 1st.\r\n\r\n  Two  spaces.\tA tab. "
 ) * 3
 TOKENIZERS = [
     *(build("subwords", [TALE], size) for size in (280, 500)),
@@ -20,11 +20,46 @@ TOKENIZERS = [
     build("chars", [TALE]),
     build("bytes", [TALE]),
 ]
+MARKS = [
+    " ",
+    "  ",
+    "\n",
+    "\n\n",
+    "\r\n",
+    "\r",
+    "\t",
+    "\x85",
+    "\u2028",
+    "\xa0",
+    "\u3000",
+    "'",
+    "’",
+    ".",
+    " .",
+    ",",
+    "!?",
+]
+WORDS = [
+    "; ",
+    ".\n",
+    "\n,",
+    "e\u0301",
+    "\u0301",
+    "狐狸",
+    "ไทย",
+    "mouse",
+    " the",
+    "mice's",
+    "12",
+    "½",
+    "🐱",
+    "<0x41>",
+    "\0",
+]
 PARTS = st.one_of(
-    st.sampled_from([" ", "  ", "\n", "\n\n", "\r\n", "\r", "\t", "\x85", "\u2028", "\xa0", "\u3000", "'", "’", ".", " .", ",", "!?", "; ", ".\n", "\n,", "e\u0301",
-                     "\u0301", "狐狸", "ไทย", "mouse", " the", "mice's", "12", "½", "🐱", "<0x41>", "\0"]),
+    st.sampled_from([*MARKS, *WORDS]),
     st.text(max_size=5).filter(lambda text: not any("\ud800" <= one <= "\udfff" for one in text)),
-)  # fmt: skip
+)
 
 
 def plain(tokenizer: Tokenizer, texts: list[str]) -> tuple[list[int], list[int]]:

@@ -34,7 +34,8 @@ def write_array(path: Path, array: NDArray[Any]) -> dict[str, object]:
 
 def write_json(path: Path, value: object) -> dict[str, object]:
     """Write a file of JSON; what is to be written down of it. Errors: OSError."""
-    return write_bytes(path, (json.dumps(value, ensure_ascii=False, indent=1) + "\n").encode("utf-8", "backslashreplace"))
+    text = json.dumps(value, ensure_ascii=False, indent=1) + "\n"
+    return write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_bytes(path: Path, data: bytes) -> dict[str, object]:

@@ -13,9 +13,9 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import chain, islice
+from itertools import chain, islice, pairwise
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from fabula.config import TextConfig
 from fabula.errors import TextError
@@ -99,7 +99,7 @@ def _of_text(first: Block, source: Source, config: TextConfig) -> Iterator[Block
         return
     count = -(-source.size // source.block)
     edges = [source.size * part // count for part in range(count + 1)]
-    for part, (start, stop) in enumerate(zip(edges, edges[1:], strict=False)):
+    for part, (start, stop) in enumerate(pairwise(edges)):
         yield replace(first, part=part, start=start, stop=stop, size=stop - start)
 
 
@@ -136,7 +136,7 @@ def _of_texts(first: Block, texts: Iterable[str], block: int) -> Iterator[Block]
         size += len(text.encode("utf-8", "surrogatepass"))
         if size >= block:
             yield replace(first, kind="texts", part=part, texts=tuple(together), size=size)
-            together, size, part = [], 0, part + 1
+            together, size, part = list[str](), 0, part + 1
     if together:
         yield replace(first, kind="texts", part=part, texts=tuple(together), size=size)
 
@@ -186,7 +186,7 @@ def _opened(path: str) -> Iterator[IO[bytes]]:
     with file:
         if path.lower().endswith(".gz"):
             with gzip.GzipFile(fileobj=file) as unpacked:
-                yield unpacked
+                yield cast("IO[bytes]", unpacked)
         else:
             yield file
 

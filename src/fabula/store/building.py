@@ -16,7 +16,7 @@ from typing import Any
 
 from fabula import disk, machine
 from fabula.config import TextConfig
-from fabula.errors import FabulaError, FolderError, SavingError, UsageError
+from fabula.errors import FolderError, SavingError, UsageError
 from fabula.store.arrays import read_json, write_json
 from fabula.store.blocks import Block, blocks_of
 from fabula.store.encoding import TOKENIZER_LIMIT
@@ -155,9 +155,8 @@ def _clear(folder: Path, *, whole: bool) -> None:
     """Remove what is needed only while a store is made, or everything."""
     (folder / (MANIFEST if whole else PLAN)).unlink(missing_ok=True)
     for entry in list(folder.iterdir()):
-        passing = entry.name == COPIES or entry.name.endswith(f".{FACTS}.npy") or entry.name.startswith("shard-") and (
-            entry.suffix == ".json"
-        )  # fmt: skip
+        is_record = entry.name.startswith("shard-") and entry.suffix == ".json"
+        passing = is_record or entry.name == COPIES or entry.name.endswith(f".{FACTS}.npy")
         if passing or (whole and is_ours(entry.name)):
             entry.unlink(missing_ok=True)
 
@@ -174,9 +173,9 @@ class _Maker:
     def make(self, tokenizer: Tokenizer | None) -> Record:
         """What the manifest says."""
         own = [story.text for story in self._own()]
-        share = 0.0 if own else share_of(self._config.held_out, self._total or 1 << 40)
-        tokenizer, reason = self._settle(tokenizer, share)
-        records, notes = [], dict[str, None]()
+        wished = 0.0 if own else self._config.held_out
+        tokenizer, reason = self._settle(tokenizer, share_of(wished, self._total))
+        records, notes = list[Record](), dict[str, None]()
         with Pool(self._processes, WORK) as pool:
             done = 0
             for record in self._stored(pool):
@@ -186,7 +185,7 @@ class _Maker:
                 self._tell(Progress("storing", min(done, self._total), self._total))
             records.sort(key=lambda record: tuple(map(int, record["name"].split("-")[1:])))
             found = finish(
-                self._folder, records, tokenizer, pool, share=share, own=own,
+                self._folder, records, tokenizer, pool, wished=wished, own=own,
                 tell=lambda part: self._tell(Progress("finishing", round(part * self._total), self._total)),
             )  # fmt: skip
         said = [*islice(notes, NOTES), *_said(found, own=bool(own))]
@@ -204,8 +203,10 @@ class _Maker:
         if tokenizer is None and file.exists():
             learned = read_json(self._folder / PLAN, _RECORD_LIMIT)
             return from_json(read_json(file, TOKENIZER_LIMIT)), str(learned.get("unit_reason", ""))
-        reason, made = "as asked", tokenizer and tokenizer.to_json()
-        if made is None:
+        reason = "as asked"
+        if tokenizer is not None:
+            made = tokenizer.to_json()
+        else:
             self._tell(Progress("vocabulary", 0, self._total))
             with Pool(1, WORK, apart=self._total > BLOCK, threads=True) as pool:
                 arguments = (list(self._sample()), self._config, self._total or 1 << 40, share)
@@ -221,7 +222,8 @@ class _Maker:
         for number, source in enumerate(self._sources):
             whole = source.kind in ("text", "lines") and not source.is_packed
             places += [(number, part) for part in range(-(-source.size // source.block) if whole else 1)]
-        chosen = [places[len(places) * one // LOOKED_AT] for one in range(LOOKED_AT)] if len(places) > LOOKED_AT else places
+        count = min(LOOKED_AT, len(places))
+        chosen = [places[len(places) * one // count] for one in range(count)]
         each = SAMPLE // len(chosen)
         for number in dict.fromkeys(number for number, _ in chosen):
             wanted = {part for one, part in chosen if one == number}

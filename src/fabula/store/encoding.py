@@ -67,13 +67,13 @@ def facts_of(stories: Sequence[str]) -> NDArray[np.uint64]:
 
 
 def hash_of(story: str) -> int:
-    """64 bits that only the text decides, blank space around it left out: by them copies are found, and sides chosen."""
+    """64 bits that the text without blank space around it decides: by them copies are found, and sides chosen."""
     return int.from_bytes(hashlib.blake2b(story.strip().encode(), digest_size=8).digest())
 
 
 def _batches(stories: Sequence[str]) -> list[Sequence[str]]:
     """The stories in runs of about `TOGETHER` characters."""
-    ends, size = [], 0
+    ends, size = list[int](), 0
     for number, story in enumerate(stories, start=1):
         size += len(story)
         if size >= TOGETHER:

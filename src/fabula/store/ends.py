@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -31,19 +32,21 @@ def cut_end(folder: Path, records: Sequence[dict[str, Any]], tokenizer: Tokenize
         starts = np.array(open_array(folder / array(name, "starts"), STARTS))
         long = np.flatnonzero(np.diff(starts) >= 2 * wanted)
         if len(long):
-            return _cut(folder, shard, records[shard], starts, int(long[-1]), wanted, tokenizer)
+            story = int(long[-1])
+            cut = _cut(folder, records[shard], starts, story, wanted=wanted, tokenizer=tokenizer)
+            return {shard: [story + 1]} if cut else {}
     return {}
 
 
 def _cut(
-    folder: Path, shard: int, record: dict[str, Any], starts: NDArray[np.int64], story: int, wanted: int,
-    tokenizer: Tokenizer,
-) -> Sides:  # fmt: skip
+    folder: Path, record: dict[str, Any], starts: NDArray[np.int64], story: int, *, wanted: int, tokenizer: Tokenizer
+) -> bool:
+    """Cut one story in two, the second of so many units, if there is a place to cut it."""
     name, (first, last) = record["name"], starts[story : story + 2].tolist()
     units = open_array(folder / array(name, "tokens"), TOKENS)[first:last].astype(np.int32)
     cut = _place(units, len(units) - wanted, tokenizer)
     if not 0 < cut < len(units):
-        return {}
+        return False
     facts = np.array(open_array(folder / array(name, FACTS), ("<u8",), ndim=2))
     parts = facts_of([tokenizer.decode(units[:cut]), tokenizer.decode(units[cut:])])
     facts = np.concatenate([facts[:, :story], parts, facts[:, story + 1 :]], axis=1)
@@ -52,18 +55,26 @@ def _cut(
     record["files"]["starts"] = write_array(folder / array(name, "starts"), np.insert(starts, story + 1, first + cut))
     record["files"][FACTS] = write_array(folder / array(name, FACTS), facts)
     write_json(folder / f"{name}.json", record)
-    return {shard: [story + 1]}
+    return True
 
 
 def _place(units: NDArray[np.int32], near: int, tokenizer: Tokenizer) -> int:
     """Where a line begins, or a word, or at least a character, not far behind a place."""
     spelled = [tokenizer.spelling(token) for token in units[near - 1 : near + _REACH].tolist()]
-    for fits in (
-        lambda before, after: before.endswith(b"\n") and not after.startswith((b"\n", b"\r")),
-        lambda _, after: after.startswith(b" "),
-        lambda _, after: after[:1] < b"\x80" or after[:1] >= b"\xc0",
-    ):
-        for number, (before, after) in enumerate(zip(spelled, spelled[1:], strict=False)):
+    for fits in (_is_line, _is_word, _is_character):
+        for number, (before, after) in enumerate(pairwise(spelled)):
             if fits(before, after):
                 return near + number
     return 0
+
+
+def _is_line(before: bytes, after: bytes) -> bool:
+    return before.endswith(b"\n") and not after.startswith((b"\n", b"\r"))
+
+
+def _is_word(_: bytes, after: bytes) -> bool:
+    return after.startswith(b" ")
+
+
+def _is_character(_: bytes, after: bytes) -> bool:
+    return after[:1] < b"\x80" or after[:1] >= b"\xc0"

@@ -24,16 +24,16 @@ from fabula.tokens import Tokenizer
 Record = dict[str, Any]
 """What is written down of a shard."""
 
+Job = tuple[str, int, int, list[int]]
+"""A shard's name, how many stories come before it, how many it has, and which of them are held out."""
+
 TOGETHER = 16
 """Shards that one process finishes in one go."""
 
 
-def keep(folder: str, jobs: Sequence[tuple[str, int, int, list[int]]], size: int) -> tuple[list[Record], NDArray[np.int64]]:
-    """Write which stories of some shards are learned from; records of them, and how often each of `size` units occurs.
-
-    A job is a shard's name, how many stories come before it, how many it has, and which of them are held out.
-    """
-    records, frequencies = [], np.zeros(size, np.int64)
+def keep(folder: str, jobs: Sequence[Job], size: int) -> tuple[list[Record], NDArray[np.int64]]:
+    """Write which stories of some shards are learned from; records of them, and how often each of the units occurs."""
+    records, frequencies = list[Record](), np.zeros(size, np.int64)
     for name, first, count, held_out in jobs:
         kept = ~copies.marks_of(Path(folder), first, count)
         kept[held_out] = False
@@ -68,14 +68,18 @@ def finish(
     tokenizer: Tokenizer,
     pool: Pool,
     *,
-    share: float,
+    wished: float,
     own: Sequence[str],
     tell: Callable[[float], None],
 ) -> Record:
-    """All that the manifest says of the stories; `own` are stories to measure on in place of a share. Errors: TextError."""
+    """All that the manifest says of the stories; `own` are stories to measure on in place of the `wished` share.
+
+    Errors: TextError.
+    """
     copied = find_copies(folder, records, pool)
     counts = [(record["name"], record["stories"]) for record in records]
     total = sum(record["bytes"] for record in records)
+    share = sides.share_of(wished, total)
     chosen: sides.Sides = {} if own else sides.choose(folder, counts, share, total)
     if share and not own and not chosen:  # the stories are few and long
         chosen = cut_end(folder, records, tokenizer, share, sum(record["tokens"] for record in records))
@@ -88,12 +92,8 @@ def finish(
         frequencies += counted
         kept |= {record["name"]: record for record in some}
         tell(done / len(jobs))
-    train = [
-        {**kept[record["name"]], "files": {**record["files"], "kept": kept[record["name"]]["kept"]}} for record in records
-    ]
-    for record in train:
-        del record["kept"], record["files"][FACTS]
-    stories = sum(record["stories"] for record in train)
+    train = [_listed(record, kept[record["name"]]) for record in records]
+    stories = sum(int(record["stories"]) for record in train)
     if not stories:
         raise TextError("there is no story to learn from: give a longer text")
     frequencies[tokenizer.end] = stories
@@ -106,15 +106,23 @@ def finish(
     }
 
 
-def _jobs(shards: Sequence[tuple[str, int]], chosen: sides.Sides) -> Iterator[list[tuple[str, int, int, list[int]]]]:
+def _listed(written: Record, kept: Record) -> Record:
+    """What the manifest says of a shard."""
+    files = {**written["files"], "kept": kept["kept"]}
+    del files[FACTS]
+    return {"name": kept["name"], "stories": kept["stories"], "tokens": kept["tokens"], "counts": kept["counts"],
+            "files": files}  # fmt: skip
+
+
+def _jobs(shards: Sequence[tuple[str, int]], chosen: sides.Sides) -> Iterator[list[Job]]:
     """What the processes are given to do, some shards each."""
-    first, job = 0, []
+    first, job = 0, list[Job]()
     for number, (name, count) in enumerate(shards):
         job.append((name, first, count, chosen.get(number, [])))
         first += count
         if len(job) == TOGETHER:
             yield job
-            job = []
+            job = list[Job]()
     if job:
         yield job
 

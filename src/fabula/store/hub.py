@@ -25,7 +25,7 @@ ROWS = 256
 
 
 def plan_saved(path: str, field: str | None, block: int) -> tuple[str, list[tuple[int, int]]]:
-    """The field that holds the text, and spans of rows of about `block` bytes each; errors: TextError, MissingExtraError."""
+    """The field that holds the text, and spans of rows of about `block` bytes; errors: TextError, MissingExtraError."""
     table = _saved(path)
     field = choose_field(table[:ROWS] and _rows(table[:ROWS]), quoted(path), field)
     size = max(1, table.data.nbytes)

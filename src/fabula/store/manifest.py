@@ -64,7 +64,8 @@ def open_store(path: str | Path) -> Store:
     try:
         said = read_json(folder / MANIFEST, LIMIT)
     except FileNotFoundError:
-        raise FolderError(f"expected a store, but {str(folder)!r} holds no {MANIFEST}: fabula store makes one") from None
+        why = f"expected a store, but {str(folder)!r} holds no {MANIFEST}: fabula store makes one"
+        raise FolderError(why) from None
     except _DAMAGE as error:
         raise damaged(folder, error) from None
     try:
@@ -103,7 +104,8 @@ def _opened(folder: Path, said: Any) -> Store:  # noqa: ANN401 - JSON may hold a
     expect(digest_of(folder / TOKENIZER) == said["tokenizer"], f"{TOKENIZER} is not what the manifest says")
     train = [_shard(record, files) for record in said["train"]["shards"]]
     held_out = [_shard(record, files) for record in (said["held_out"] or {"shards": ()})["shards"]]
-    expect(len({shard.name for shard in (*train, *held_out)}) == len(train) + len(held_out), "a shard stands in it twice")
+    names = [shard.name for shard in (*train, *held_out)]
+    expect(len(set(names)) == len(names), "a shard stands in it twice")
     expect(sum(shard.stories for shard in train) > 0, "it has no stories")
     for name, listed in files.items():
         expect(set(listed) == {"size", "sha256"}, f"{name} is not listed as a file")

@@ -1,19 +1,19 @@
 """What the files of a store are called; knows nothing of what is in them.
 
-    my-store/
-      manifest.json                      all there is, with sizes and SHA-256; written last
-      tokenizer.json
-      shard-00000-00000.tokens.npy       ids of the stories of one block, one after another
-      shard-00000-00000.starts.npy       where each begins, and where the last ends
-      shard-00000-00000.kept.npy         which of them are learned from: no copies, none that are held out
-      held-out.tokens.npy ...            the same of what is held out
-      frequencies.npy                    how often each unit occurs in what is learned from
+my-store/
+  manifest.json                      all there is, with sizes and SHA-256; written last
+  tokenizer.json
+  shard-00000-00000.tokens.npy       ids of the stories of one block, one after another
+  shard-00000-00000.starts.npy       where each begins, and where the last ends
+  shard-00000-00000.kept.npy         which of them are learned from: no copies, none that are held out
+  held-out.tokens.npy ...            the same of what is held out
+  frequencies.npy                    how often each unit occurs in what is learned from
 
-    while it is made also
-      plan.json                          what it is made from, and how
-      shard-00000-00000.facts.npy        hash, bytes, characters and words of every story
-      shard-00000-00000.json             that this block is done, with sizes and SHA-256
-      copies.npy                         which stories are copies of earlier ones
+while it is made also
+  plan.json                          what it is made from, and how
+  shard-00000-00000.facts.npy        hash, bytes, characters and words of every story
+  shard-00000-00000.json             that this block is done, with sizes and SHA-256
+  copies.npy                         which stories are copies of earlier ones
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ def _field(file: Any, path: str, field: str | None) -> str:  # noqa: ANN401 - of
     try:
         rows = next(file.iter_batches(ROWS, columns=names, use_threads=False)).to_pylist() if names else []
     except StopIteration:
-        rows = []
+        rows = list[dict[str, object]]()
     except (OSError, ValueError) as error:
         raise _damaged(path, error) from None
     return choose_field(rows, quoted(path), field)

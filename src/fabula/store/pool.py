@@ -45,7 +45,7 @@ class Pool:
         """Nothing is started yet."""
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *raised: object) -> None:
         """End them, whatever they do."""
         for process in self._processes:
             with suppress(OSError):

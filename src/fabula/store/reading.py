@@ -32,7 +32,7 @@ def read_block(block: Block, config: TextConfig) -> Read:
         return _rows(hub.saved_texts(block.paths[0], block.start, block.stop, block.field or "")), []
     if block.kind == "texts":
         return _rows(block.texts), []
-    data, notes = (block.data, []) if block.data is not None else _between(block)
+    data, notes = (block.data, list[str]()) if block.data is not None else _between(block)
     text, damage = _decoded(data, block)
     if block.kind == "lines":
         place = block.name if block.data is not None else f"{block.name} (from byte {block.start:,} on)"
@@ -80,7 +80,8 @@ def _between(block: Block) -> tuple[bytes, list[str]]:
             data = file.read(max(0, stop - start))
     except OSError as error:
         raise TextError(f"cannot read {block.name}: {(error.strerror or 'not a file').lower()}") from None
-    return data, [] if whole else [f"{block.name} has stories of several megabytes: they were cut at a paragraph or line"]
+    said_of_it = f"{block.name} has stories of several megabytes: they were cut at a paragraph or line"
+    return data, [] if whole else [said_of_it]
 
 
 def _decoded(data: bytes, block: Block) -> tuple[str, list[str]]:

@@ -170,7 +170,10 @@ def _source(path: str, facts: os.stat_result, block: int, *, named: bool) -> Sou
     if suffix == PARQUET:
         kind = "parquet"
     elif size > block:
-        kind = {read_plain: "text", read_jsonl: "lines"}.get(reader, "table" if suffix in (".csv", ".tsv") else "files")
-        if suffix == ".zip":
-            kind = "files"
+        if reader is read_plain and suffix != ".zip":
+            kind = "text"
+        elif reader is read_jsonl:
+            kind = "lines"
+        elif suffix in (".csv", ".tsv"):
+            kind = "table"
     return Source(kind, (path,), size, (facts.st_mtime_ns,), named, block)

@@ -166,7 +166,7 @@ class StoredRing:
     def _read_shard(self, shard: int, first: int, last: int) -> Ids:
         """The units `first` .. `last` of one shard's part of the ring."""
         view, order = self._stories.view(shard), self._orders.get(shard, self._shuffle)
-        units, marks = np.zeros(last - first, np.int32), []
+        units, marks = np.zeros(last - first, np.int32), list[int]()
         story = int(np.searchsorted(order.places, first, "right")) - 1
         stop = int(np.searchsorted(order.places, last, "left"))
         begins, places = order.begins[story:stop].tolist(), order.places[story : stop + 1].tolist()

@@ -1,4 +1,4 @@
-"""A running text of any length cut into stories part by part; how it falls into stories is found once, from its beginning.
+"""A running text of any length cut into stories part by part; how it falls into them is found once, from its beginning.
 
 Knows no files: it is given bytes and says where one may cut.
 """

@@ -112,15 +112,18 @@ def _titled(text: str) -> list[str]:
 
 
 def by_titles(text: str) -> list[str]:
+    """Cut before every `# Title` line."""
     starts = [found.start() for found in TITLE.finditer(text)]
     return [text[a:b] for a, b in zip([0, *starts], [*starts, len(text)], strict=True) if b > a]
 
 
 def by_separators_and_gaps(text: str) -> list[str]:
+    """Cut at separator lines and at gaps."""
     return [piece for part in SEPARATOR.split(text) for piece in GAP.split(part)]
 
 
 def by_marker(text: str) -> list[str]:
+    """Cut at `<|endoftext|>`."""
     pieces = text.split(MARKER)
     return pieces if pieces[-1].strip() else pieces[:-1]  # nothing is missing after the last marker
 

@@ -100,7 +100,8 @@ class Remembering:
         sizes = np.diff(starts, append=len(data))
         numbers, keys = self._find(data, starts, sizes)
         new = np.flatnonzero(numbers < 0)
-        words = [data[start : start + size] for start, size in zip(starts[new].tolist(), sizes[new].tolist(), strict=True)]
+        spans = zip(starts[new].tolist(), sizes[new].tolist(), strict=True)
+        words = [data[start : start + size] for start, size in spans]
         distinct = {word: number for number, word in enumerate(dict.fromkeys(words))}
         fresh = self._encode(self._tokenizer, list(distinct))
         places = np.fromiter(map(distinct.__getitem__, words), np.int64, len(words))
@@ -163,7 +164,8 @@ class Remembering:
             ends.append(np.cumsum([len(word) for word in told]))
         counts, ids = [np.empty(0, np.int64)], [np.empty(0, np.int32)]
         for start in range(0, len(texts), 64):
-            for own, end in zip(tokenizer.encode_pieces(texts[start : start + 64]), ends[start : start + 64], strict=True):
+            some = slice(start, start + 64)
+            for own, end in zip(tokenizer.encode_pieces(texts[some]), ends[some], strict=True):
                 ids.append(np.array(own, np.int32))
                 reached = np.cumsum(self._spelled[ids[-1]])
                 counts.append(np.diff(np.searchsorted(reached, end, "left") + 1, prepend=0))
@@ -201,6 +203,6 @@ def _grouped(words: Sequence[bytes]) -> Iterator[list[int]]:
         sizes[which] += len(word)
         if sizes[which] >= CHUNK:
             yield bare if which else spaced
-            spaced, bare = (spaced, []) if which else ([], bare)
+            spaced, bare = (spaced, list[int]()) if which else (list[int](), bare)
             sizes[which] = 0
     yield from (group for group in (spaced, bare) if group)
