@@ -13,17 +13,19 @@ from fabula.recipe import Facts, choose, chosen_by_pace, settle
 @given(
     predictions=st.integers(2, 10**9), vocabulary=st.integers(3, 10**6), unit=st.sampled_from(UNITS),
     by_heart=st.booleans(), size=st.sampled_from([None, *SIZES]), window=st.integers(0, 8),
+    processes=st.integers(1, 70),
 )  # fmt: skip
 def test_every_gap_is_filled(
-    predictions: int, vocabulary: int, unit: str, by_heart: bool, size: str | None, window: int
+    predictions: int, vocabulary: int, unit: str, by_heart: bool, size: str | None, window: int, processes: int
 ) -> None:
-    facts = Facts(predictions=predictions, vocabulary=vocabulary, unit=unit, by_heart=by_heart)
+    facts = Facts(predictions=predictions, vocabulary=vocabulary, unit=unit, by_heart=by_heart, processes=processes)
     settings, said = choose(resolve({"model": {"window": window}}), facts, size)
     own = {name: value for name, value in dataclasses.asdict(settings.model).items() if value is None}
     assert set(own) <= {"dropout_input", "dropout_hidden", "dropout_output"}  # those follow `dropout`
     training = settings.training
     assert None not in (training.lr, training.batch, training.length, training.reset, training.penalty_slope)
     assert training.time or training.steps or training.epochs
+    assert (training.batch or 0) % processes == 0
     assert said
 
 

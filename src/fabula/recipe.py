@@ -273,9 +273,9 @@ def _rate(steps: float, lanes: int, fine: bool) -> float:
 
 def _by_heart(training: TrainingConfig, model: ModelConfig, facts: Facts) -> TrainingConfig:
     """The whole text in every step, a high rate that does not fall; it stops when all is known."""
-    batch = training.batch or (
-        min(1024, facts.predictions) if model.window else min(16, max(1, facts.predictions // 8))
-    )
+    parts = facts.processes * training.accumulate
+    most = min(1024, facts.predictions) if model.window else min(16, max(1, facts.predictions // 8))
+    batch = training.batch or max(parts, most - most % parts)
     return replace(
         training,
         time=_whole(training),
