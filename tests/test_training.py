@@ -1,6 +1,7 @@
 """Learning, end to end on the fable and on a small text: what is learned, kept, stopped and gone on with."""
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -17,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fabula
-from fabula import config, evaluation, folder, processor, training
+from fabula import config, evaluation, folder, precision, processor, training
 from fabula.config import TrainingConfig, resolve
 from fabula.errors import DivergedError, FolderError, TextError, UsageError
 from fabula.events import Began, Evaluated, Event, Foretold, Stepped
@@ -458,3 +459,46 @@ def test_a_sampled_output_layer_learns_and_repeats_and_is_judged_by_all_units(ta
     assert all(np.array_equal(weights[0][name], weights[1][name]) for name in weights[0])
     judged = fabula.evaluate(first.folder, tales)
     assert 0 < judged.bits_per_byte < 2 * first.held_out.bits_per_byte
+
+
+def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch, factor: float) -> None:
+    """fp16 with its scaling, computed in bf16, which this processor has: it too rounds, but has the range of fp32."""
+    if precision.probe(24) != "bf16":
+        pytest.skip("this processor has no bf16")
+    monkeypatch.setitem(precision.FORMATS, "fp16", torch.bfloat16)
+    monkeypatch.setattr(precision, "choose", lambda asked, *_: asked)
+    monkeypatch.setattr(precision.Scaling.__init__, "__defaults__", (factor, 0))
+
+
+def test_scaled_losses_teach_the_same(tales: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = {"steps": 12, "batch": 4, "penalty_activation": 2.0, "penalty_slope": 1.0}
+    run(tales, tmp_path / "plain", training={**plan, "precision": "bf16"})
+    as_on_a_gpu(monkeypatch, 2.0**14)
+    run(tales, tmp_path / "scaled", training={**plan, "precision": "fp16"})
+    plain, scaled = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("plain", "scaled"))
+    assert plain == scaled
+
+
+def test_gradients_that_became_infinite_are_not_learned_from(
+    tales: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The factor is halved until they are finite, and only then does a step change anything."""
+    as_on_a_gpu(monkeypatch, 2.0**130)
+    seen: list[float] = []
+
+    def look(event: Event) -> None:
+        if isinstance(event, Stepped):
+            seen.append(event.gradient)
+
+    run(tales, tmp_path / "out", (look,), training={"steps": 12, "batch": 4, "precision": "fp16", "clip": 0})
+    infinite = [not math.isfinite(length) for length in seen]
+    assert 1 <= sum(infinite) < 12
+    assert infinite == sorted(infinite, reverse=True)
+    saved, _ = folder.read_checkpoint(tmp_path / "out")
+    if saved:
+        assert saved.state["scaling"]["factor"] == 2.0 ** (130 - sum(infinite))
+
+
+def test_fp16_needs_a_gpu(tales: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="needs a GPU"):
+        run(tales, tmp_path / "out", training={"steps": 2, "precision": "fp16"})

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import torch
 
+from fabula.errors import UsageError
+
 FORMATS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 WIDEST = 1024
@@ -28,8 +30,10 @@ def choose(asked: str, hidden: int, device: str = "cpu") -> str:
     """`fp32`, `bf16` or `fp16`: as asked, or by what the processor can do when asked for `auto`.
 
     On NVIDIA the kernels that keep an LSTM's weights on the chip want fp16 and a width that is a multiple of 128 up to
-    1,024. That is from cuDNN's documentation, not measured here.
+    1,024. That is from cuDNN's documentation, not measured here. Errors: UsageError for fp16 where no LSTM has it.
     """
+    if asked == "fp16" and device == "cpu":
+        raise UsageError("training.precision=fp16 needs a GPU: leave it out, and the CPU takes what it is good at")
     if asked != "auto":
         return asked
     if device == "cuda":
