@@ -17,6 +17,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -126,6 +127,8 @@ class Several(Team):
 
     def _meeting_place(self, careful: timedelta) -> Store:
         """Where torchrun's variables say that the processes meet; who did not come is found out by us."""
+        if place := os.environ.get(processes.MEETING):
+            return self._dist.FileStore(str(Path(place) / f"meeting-{processes.restarts()}"), self.size)
         hosted = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"  # then by torchrun, else by the first process
         store = self._dist.TCPStore(
             os.environ.get("MASTER_ADDR", "127.0.0.1"), int(os.environ.get("MASTER_PORT", "29500")), self.size,

@@ -1,7 +1,7 @@
 """The same command in several processes on this machine, by PyTorch's elastic launcher, which starts lost ones again.
 
 What `torchrun --standalone --nproc-per-node N -m fabula ...` does, and besides: a user's mistake is not tried again,
-and the exit code is the command's own.
+and the exit code is the command's own. They meet in a file and speak over the loopback interface: nobody else can.
 """
 
 from __future__ import annotations
@@ -36,8 +36,7 @@ def launch(arguments: Sequence[str], count: int, restarts: int = RESTARTS, *, be
         raise UsageError(f"--processes must be between 1 and {MOST}, got {count}")
     if not 0 <= restarts <= 10**6:
         raise UsageError(f"--restarts must be 0 or more, got {restarts}")
-    # A restart needs a meeting place of its own: github.com/pytorch/pytorch/issues/135712.
-    os.environ.setdefault("TORCH_DISABLE_SHARE_RDZV_TCP_STORE", "1")
+    os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"  # they meet in a file, and nothing need listen for it
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // count)))
     if count > 1 and "GLOO_SOCKET_IFNAME" not in os.environ and sys.platform == "linux":
         os.environ["GLOO_SOCKET_IFNAME"] = "lo"  # one machine needs no name of its own
@@ -47,15 +46,17 @@ def launch(arguments: Sequence[str], count: int, restarts: int = RESTARTS, *, be
         from torch.distributed.launcher.api import LaunchConfig, elastic_launch  # noqa: PLC0415
     except ModuleNotFoundError:
         raise MissingExtraError("training", "train") from None
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    logging.disable(logging.CRITICAL)  # what the launcher has to say we say
     config = LaunchConfig(
         min_nodes=1, max_nodes=1, nproc_per_node=count, run_id=uuid.uuid4().hex, rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0", local_addr="localhost", max_restarts=restarts,
+        rdzv_configs={"store_type": "file"}, local_addr="localhost", max_restarts=restarts,
         signals_to_handle="SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1",
     )  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="fabula-") as place:
         told = Path(place) / "exit"
         os.environ[processes.OUTCOME], os.environ[processes.BEGUN] = str(told), str(begun)
+        os.environ[processes.MEETING] = place
+        config.rdzv_endpoint = str(Path(place) / "rendezvous")
         try:
             elastic_launch(config, sys.executable)("-m", "fabula", *arguments)
         except SignalException as error:

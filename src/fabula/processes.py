@@ -15,6 +15,9 @@ ANSWER = 20.0
 BEGUN = "FABULA_BEGUN"
 """The variable that says when who has started it began, by the clock that all processes of a machine share."""
 
+MEETING = "FABULA_MEETING"
+"""The variable that names the folder where processes of one machine meet, without a port that others could reach."""
+
 OUTCOME = "FABULA_OUTCOME"
 """The variable that names the file where the first process leaves its exit code for who has started it."""
 
