@@ -207,7 +207,8 @@ class Run:
         past = self.past.seconds if self.past else 0.0
         share = ROUNDED / max(self.check.tokens, 1) if self.check else 0.0
         large = rounding.is_large(self.settings.model, self.corpus.tokenizer.size)
-        self.saving = SAVING + self.parameters / WRITTEN + ROUNDING * check * min(share, 1.0) * large
+        leaving = SAVING * (1 + (self.team.size > 1))  # who has started several ends after them
+        self.saving = leaving + self.parameters / WRITTEN + ROUNDING * check * min(share, 1.0) * large
         self.reserve = self.saving + past + MARGIN * (whole + max(check, self.measuring))
 
     @property
