@@ -12,6 +12,7 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import platform
 import signal
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -122,8 +123,7 @@ class Several(Team):
                 )
             # What is said about numbers and arrays on the host goes through gloo, whatever the gradients go through.
             self._host = self._hosts(processes.answer())
-            own = f"{os.uname().nodename}:{os.getpid()}" if hasattr(os, "uname") else f":{os.getpid()}"
-            self._peers = self._said(own)
+            self._peers = self._said(f"{platform.node()}:{os.getpid()}")
 
     def _meeting_place(self, careful: timedelta) -> Store:
         """Where torchrun's variables say that the processes meet; who did not come is found out by us."""
@@ -281,9 +281,9 @@ class Several(Team):
         """A process that is frozen would outlive all others: those on this machine end with us."""
         for own in getattr(self, "_peers", []):
             machine, _, number = own.rpartition(":")
-            if machine == os.uname().nodename and int(number) != os.getpid():
+            if machine == platform.node() and int(number) != os.getpid():
                 with suppress(OSError):
-                    os.kill(int(number), signal.SIGKILL)
+                    os.kill(int(number), getattr(signal, "SIGKILL", signal.SIGTERM))
 
     def leave(self) -> None:
         """End what connects it with the others."""
