@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import signal
 import statistics
 import subprocess
 import sys
@@ -72,11 +71,11 @@ class Watch:
 
 
 def stopped(command: list[str], out: Path, shards: int) -> int:
-    """The exit code of a command that is asked to stop when so many shards are done."""
+    """The exit code of a command that is asked to stop (SIGTERM) when so many shards are done."""
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     while process.poll() is None and len(list(out.glob("shard-*.json"))) < shards:
         time.sleep(LOOK)
-    process.send_signal(signal.SIGINT)
+    process.terminate()
     return process.wait()
 
 
@@ -99,12 +98,13 @@ def stages(text: Path, out: Path, unit: str) -> dict[str, float]:
     return {**found, "peak": peak, "peak while storing": late}
 
 
-def learning(store: Path, out: Path, seconds: int) -> dict[str, Any]:
-    """The memory of a training from the store: after its first steps and at the end."""
+def learning(store: Path, out: Path, seconds: int, head: str) -> dict[str, Any]:
+    """The memory of a training from the store, in its middle and towards its end."""
+    shutil.rmtree(out, ignore_errors=True)
     command = record.fabula(
         "train", str(store), "-o", str(out), "--time", str(seconds), "--size", "tiny", "--json", "-q"
     )
-    command += ["--set", "training.evaluations=2"]
+    command += ["--set", "training.evaluations=2", "--set", f"model.head={head}", "--set", "training.patience=0"]
     begun = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     watch = Watch(process.pid)
@@ -136,6 +136,20 @@ def batches(store: Path) -> dict[str, float]:
         "print(json.dumps(found))"
     )
     return json.loads(record.timed([sys.executable, "-c", code, str(store)])[1])
+
+
+def reading(store: Path) -> dict[str, int]:
+    """Megabytes of a process that reads batches of 32 x 32 and does nothing else, after so many of them."""
+    code = (
+        "import json, sys\nfrom fabula.config import TextConfig\nfrom fabula.corpus import prepare\n"
+        "from fabula.streams import Lanes\nsys.path.insert(0, sys.argv[2])\nimport os, store\n"
+        "c, found = prepare(TextConfig(paths=(sys.argv[1],))), {}\n"
+        "feed = Lanes(c.train.streams, c.tokenizer.end, batch=32, length=32, seed=1)\n"
+        "for step in range(20001):\n    feed.batch(step)\n"
+        "    if step in (1000, 5000, 20000): found[step] = round(store.memory(os.getpid()))\n"
+        "print(json.dumps(found))"
+    )
+    return json.loads(record.timed([sys.executable, "-c", code, str(store), str(Path(__file__).parent)])[1])
 
 
 def main() -> None:
@@ -179,7 +193,8 @@ def main() -> None:
         },
         "verified, seconds": round(verified, 1),
         "batch, milliseconds": batches(out),
-        "learning": learning(out, folder / "model", options.time),
+        "reading, megabytes": reading(out),
+        "learning": {head: learning(out, folder / "model", options.time, head) for head in ("tied", "adaptive")},
     }  # fmt: skip
     if options.size == "1GB":
         record.write("store", figures)

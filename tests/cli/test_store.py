@@ -78,7 +78,8 @@ def test_mistakes_are_one_line(
     assert {path.name for path in library.parent.iterdir()} == {"library.txt"}
 
 
-def test_ctrl_c_leaves_what_the_same_command_goes_on_with(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 75)])
+def test_a_signal_leaves_what_the_same_command_goes_on_with(tmp_path: Path, number: int, code: int) -> None:
     """A real process with processes of its own, really interrupted: none of them stays, and nothing is lost."""
     rng = np.random.default_rng(1)
     words = np.array([f"word{number} " for number in range(5000)], object)
@@ -93,12 +94,12 @@ def test_ctrl_c_leaves_what_the_same_command_goes_on_with(tmp_path: Path) -> Non
     while not list(out.glob("shard-*.json")) and process.poll() is None and time.monotonic() < until:
         time.sleep(0.01)
     below = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(encoding="ascii").split()
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == code
     assert "Traceback" not in err
     assert below
-    assert not any(Path(f"/proc/{number}").exists() for number in below)
+    assert not any(Path(f"/proc/{one}").exists() for one in below)
     written = [path.with_suffix(".tokens.npy") for path in out.glob("shard-*.json")]
     done = {path: path.stat().st_ino for path in written}
     assert done

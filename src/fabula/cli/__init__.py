@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "reconfigure"):
                 stream.reconfigure(encoding="utf-8", errors="backslashreplace")
-        with stopping.leaving() if given[:1] == ["train"] else nullcontext():
+        with stopping.leaving() if given[:1] in (["train"], ["store"]) else nullcontext():
             code = app(given, exit_on_error=False, print_error=False)
         sys.stdout.flush()
     except BrokenPipeError:

@@ -23,7 +23,7 @@ TOKENIZER_LIMIT = 256 << 20
 HASH, BYTES, CHARS, WORDS = range(4)
 """Rows of the facts of stories: a hash of each one's text, and its sizes."""
 
-TOGETHER = 1 << 20
+TOGETHER = 1 << 18
 """Characters encoded at once."""
 
 NOTES = 20

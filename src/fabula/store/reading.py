@@ -34,6 +34,7 @@ def read_block(block: Block, config: TextConfig) -> Read:
         return _rows(block.texts), []
     data, notes = (block.data, list[str]()) if block.data is not None else _between(block)
     text, damage = _decoded(data, block)
+    del data
     if block.kind == "lines":
         place = block.name if block.data is not None else f"{block.name} (from byte {block.start:,} on)"
         rows = json_rows(text, place)
