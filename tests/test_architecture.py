@@ -47,8 +47,8 @@ LAYERS = [
 """Lowest first; each room may import from the layers below its own, and inside itself."""
 
 WITHOUT_TORCH = {
-    "errors", "version", "regular", "processes", "config", "pages", "machine", "text", "tokens", "vectors", "sampling", "clusters",
-    "hashing",
+    "errors", "version", "regular", "processes", "config", "pages", "machine", "text", "tokens", "vectors", "sampling",
+    "clusters", "hashing",
     "forecast", "endings", "novelty", "ngram", "mixture", "fineness", "adaptation", "baseline", "engine", "footprint",
     "streams", "evaluation", "corpus", "folder", "recipe", "card", "events", "inheritance", "storyteller", "narration",
     "report", "api", "constraints", "source", "comparison", "ranking", "labels", "ensemble", "book", "rounding",
