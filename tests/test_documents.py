@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = ("README.md", "README.zh.md", "docs/python.md")
+DOCUMENTS = ("README.md", "README.zh.md", "docs/python.md", "docs/scale.md")
 QUICK = {
     "FABULA_TRAINING_STEPS": "3",
     "FABULA_TRAINING_THREADS": "1",
@@ -28,9 +28,10 @@ def blocks(document: str, language: str) -> list[str]:
 def place(tmp_path: Path, fable: Path) -> Path:
     """A folder as the documents suppose it."""
     story = fable.read_text(encoding="utf-8")
-    (tmp_path / "my-stories").mkdir()
-    for number in range(12):
-        (tmp_path / "my-stories" / f"{number}.txt").write_text(f"{story} The end of story {number}.\n" * 3)
+    for name in ("my-stories", "library"):
+        (tmp_path / name).mkdir()
+        for number in range(12):
+            (tmp_path / name / f"{number}.txt").write_text(f"{story} The end of story {number}.\n" * 3)
     for name in ("kept-aside.txt", "story.txt"):
         (tmp_path / name).write_text(story, encoding="utf-8")
     (tmp_path / "belling_the_cat.txt").write_text(story, encoding="utf-8")
