@@ -35,6 +35,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/first_word.py
 	$(BIN)/python benchmarks/writing.py
 	$(BIN)/python benchmarks/storytelling.py
+	$(BIN)/python benchmarks/store.py
 	$(BIN)/python benchmarks/serving.py
 	$(BIN)/python benchmarks/workers.py
 	$(BIN)/python benchmarks/studio.py

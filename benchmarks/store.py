@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import resource
 import shutil
 import statistics
 import subprocess
@@ -80,7 +81,7 @@ def stopped(command: list[str], out: Path, shards: int) -> int:
 
 
 def stages(text: Path, out: Path, unit: str) -> dict[str, float]:
-    """When each stage began, when all was over, and the most megabytes until then and in the first stage."""
+    """When each stage began and when all was over, the most megabytes in all and while storing, the CPU seconds."""
     code = (
         "import json, sys, time\nfrom fabula.config import TextConfig\nfrom fabula.store import build\n"
         "begun, seen = time.perf_counter(), {}\n"
@@ -88,14 +89,16 @@ def stages(text: Path, out: Path, unit: str) -> dict[str, float]:
         "build([sys.argv[1]], TextConfig(unit=sys.argv[3]), sys.argv[2], tell=tell)\n"
         "print(json.dumps({**seen, 'end': time.perf_counter() - begun}))"
     )
-    begun = time.perf_counter()
+    begun, used = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     command = [sys.executable, "-c", code, str(text), str(out), unit]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     watch = Watch(process.pid)
     said, _ = process.communicate()
     peak, found = watch.peak(), json.loads(said)
     late = max((size for moment, size in watch.seen if moment - begun > found["storing"] + 1), default=0.0)
-    return {**found, "peak": peak, "peak while storing": late}
+    now = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime
+    return {**found, "peak": peak, "peak while storing": late, "cpu": cpu}
 
 
 def learning(store: Path, out: Path, seconds: int, head: str) -> dict[str, Any]:
@@ -186,6 +189,7 @@ def main() -> None:
         "storing, seconds": round(storing, 1),
         "MB/s": round(size / storing, 1),
         "MB/s with the vocabulary": round(size / found["end"], 1),
+        "CPU seconds in all": round(found["cpu"], 1),
         "most megabytes of all processes": round(found["peak"]),
         "most megabytes while storing": round(found["peak while storing"]),
         "stopped": {

@@ -278,6 +278,50 @@ A model of the text tales, trained for a minute:
 """
 
 
+def store_section() -> str:
+    """What a store costs; nothing where it was not measured."""
+    if not (RESULTS / "store.json").exists():
+        return ""
+    figures = result("store")["figures"]
+    batch, read, stopped = figures["batch, milliseconds"], figures["reading, megabytes"], figures["stopped"]
+    cpu = figures["CPU seconds in all"]
+    rows = "\n".join(
+        f"| {head} | {row['steps']:,} | {row['megabytes in its middle']:,} | {row['megabytes towards its end']:,} "
+        f"| {row['grown']:+.1%} |"
+        for head, row in figures["learning"].items()
+    )
+    seconds = next(iter(figures["learning"].values()))["seconds"]
+    return f"""## Large libraries
+
+`fabula store` of {figures["megabytes of text"]:,} MB of made-up tales (170,000 words by Zipf's law), {figures["unit"]}.
+
+* The vocabulary in {figures["vocabulary, seconds"]:.0f} s, then {figures["MB/s"]:.1f} MB of text a second into
+  {figures["shards"]} shards of {figures["stored, megabytes"]:,} MB in all, while others used the machine too; {cpu:.0f}
+  seconds of processor time in all, {figures["megabytes of text"] / cpu:.1f} MB for each.
+* {figures["most megabytes of all processes"]:,} MB of memory at most, all processes together, while the vocabulary is
+  learned; {figures["most megabytes while storing"]:,} MB while storing.
+* Stopped after {stopped["shards done"]} shards the same command went on, and came to
+  {"the same bytes" if stopped["the same bytes"] else "OTHER BYTES"}. `--verify` takes
+  {figures["verified, seconds"]:.1f} s.
+* A batch of 32 x 32 takes {batch["32 x 32"]:.2f} ms, one of 256 x 32 {batch["256 x 32"]:.2f} ms.
+* A process that only reads batches has {", ".join(f"{read[step]} MB after {int(step):,}" for step in read)}.
+
+Learning from the store for {seconds} s, megabytes of the whole process in its middle and towards its end:
+
+| output | steps | in its middle | towards its end | grown |
+|---|---|---|---|---|
+{rows}
+
+The store does not grow; with adaptive outputs, whose products have another size in every step, PyTorch's own memory
+does for some minutes, from a text in memory as well.
+
+{conditions("store")}
+
+The aims were 20 MB a second, 8 the least that is acceptable; 300 MB, 600 the most; 5 % the most that memory may grow.
+
+"""
+
+
 def serving_section() -> str:
     """What serving costs; nothing where it was not measured."""
     if not (RESULTS / "serving.json").exists():
@@ -385,6 +429,8 @@ def figures() -> str:
     speed = result("lesson_speed")["figures"]["1 layer"]
     lesson_pairs, lesson_steps = speed["pairs"], speed["steps"]
     first, pairs = result("first_word")["figures"], result("fable")["figures"]["state carried"]["pairs"]
+    sections = speed_section, store_section, writing_section, serving_section, studio_section, vocabulary_section
+    measured = "".join(section() for section in sections)
     return f"""# Figures
 
 Two cores of a shared, noisy machine: trust ratios and medians. `make bench` measures all of it again. This file is
@@ -437,7 +483,7 @@ nanoGPT's settings for a CPU, both written anew.
 The aim for Shakespeare in 180 s was 1.38 nats per character, 1.43 the most that is acceptable; for WikiText-2 in 600 s
 a test perplexity of 130, 150 the most that is acceptable.
 {foretold()}
-{speed_section()}{writing_section()}{serving_section()}{studio_section()}{vocabulary_section()}## Guessed encodings
+{measured}## Guessed encodings
 
 Pieces of 100, 400 and 4,000 characters of real texts, each in an old encoding; right is the same text as was encoded.
 charset-normalizer runs with its defaults; it knows more encodings than fabula looks for.
