@@ -9,7 +9,7 @@ from pathlib import Path
 WAIT = 60.0
 """Seconds that processes which begin wait for each other; FABULA_WAIT overrules it."""
 
-ANSWER = 20.0
+ANSWER = 15.0
 """Seconds without an answer after which another process counts as lost; FABULA_ANSWER overrules it."""
 
 BEGUN = "FABULA_BEGUN"
