@@ -24,6 +24,7 @@ from record import DATA, fabula, read, timed, write
 TEXTS = ("shakespeare", "aesop", "tales", "tinystories", "liaozhai", "wikitext2")
 SHORT = ("shakespeare", "aesop")
 PEERS = Path(__file__).parent / "peers"
+PEER_NAMES = ("word_language_model", "small_gpt")
 CUTS = {"liaozhai": "chars", "wikitext2": "space"}
 Figures = dict[str, Any]
 
@@ -32,6 +33,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--time", default="180s", help="one or several, with commas: 60s,180s")
     parser.add_argument("--peers", action="store_true", help="the peers too, for as long")
+    parser.add_argument("--leave-out", choices=PEER_NAMES, action="append", default=[], help="one of the two peers")
     parser.add_argument("--short", action="store_true", help=f"20 s, and only {' and '.join(SHORT)}")
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--keep", action="store_true", help="what the results file says of other texts stays")
@@ -43,11 +45,13 @@ def main() -> None:
         figures: dict[str, Figures] = read(f"quality-{time}") if options.keep else {}
         for text in texts:
             with tempfile.TemporaryDirectory() as folder:
-                figures[text] = measure(options.data / text, time, Path(folder), beside=options.peers)
+                figures[text] = measure(
+                    options.data / text, time, Path(folder), beside=options.peers, without=options.leave_out
+                )
             write(f"quality-{time}", figures)  # after every text: hours must not be lost
 
 
-def measure(text: Path, time: str, folder: Path, *, beside: bool) -> Figures:
+def measure(text: Path, time: str, folder: Path, *, beside: bool, without: list[str]) -> Figures:
     """One text learned for one time, by fabula and perhaps by the peers."""
     wikitext = text.name == "wikitext2"
     train, kept, test = (
@@ -77,7 +81,9 @@ def measure(text: Path, time: str, folder: Path, *, beside: bool) -> Figures:
         found["test perplexity as published"] = round(math.exp(nats / len(words)), 2)
     if beside:
         parts = (train, kept) if wikitext else stories(train, kept, folder)
-        found |= peers(parts, CUTS.get(text.name, "words"), time, measured["bytes"], test if wikitext else None)
+        found |= peers(
+            parts, CUTS.get(text.name, "words"), time, measured["bytes"], test if wikitext else None, without
+        )
         rivals = {"kneser_ney": found["kneser_ney"], **found["peers_bits_per_byte"]}
         found["peers_bits_per_byte"] = rivals
         best = min((name for name in rivals if rivals[name]), key=lambda name: rivals[name])
@@ -97,8 +103,8 @@ def stories(train: Path, kept: Path, folder: Path) -> tuple[Path, Path]:
     return made
 
 
-def peers(parts: tuple[Path, Path], cut: str, time: str, size: int, test: Path | None) -> Figures:
-    """Bits of the two peers for each of `size` bytes, and what else they say."""
+def peers(parts: tuple[Path, Path], cut: str, time: str, size: int, test: Path | None, without: list[str]) -> Figures:
+    """Bits of the peers for each of `size` bytes, and what else they say."""
     from fabula.api import calm_threads
     from fabula.config import seconds
 
@@ -107,7 +113,8 @@ def peers(parts: tuple[Path, Path], cut: str, time: str, size: int, test: Path |
     words = [sys.executable, str(PEERS / "word_language_model.py"), *files, "--cut", cut]
     words += ["--test", str(test)] if test else []
     letters = [sys.executable, str(PEERS / "small_gpt.py"), *files]
-    said = {name: json.loads(timed(own)[1]) for name, own in (("word_language_model", words), ("small_gpt", letters))}
+    commands = dict(zip(PEER_NAMES, (words, letters), strict=True))
+    said = {name: json.loads(timed(own)[1]) for name, own in commands.items() if name not in without}
     bits = {name: round(own["valid"]["nats"] / math.log(2) / size, 4) for name, own in said.items()}
     return {"peers_bits_per_byte": bits, "peers": said}
 
