@@ -90,15 +90,14 @@ def train(
         by_direction = [inheritance.settle(ancestor, given, chosen, size) for ancestor in ancestors]
     if processes.is_first():
         folder.check_claim(target, force=force)
+    # A window, or word2vec, needs all of the text in memory.
+    stays = by_direction[0].model.window or chosen.training.vectors == "train"
+    store, waits = None if stays else target / folder.STORE, not processes.is_first()
     if ancestors:
-        corpus = inheritance.prepare_with(
-            ancestors[0], by_direction[0].text, store=target / folder.STORE, wait=not processes.is_first(), tell=tell
-        )
+        corpus = inheritance.prepare_with(ancestors[0], by_direction[0].text, store=store, wait=waits, tell=tell)
     else:
-        corpus = prepare(
-            chosen.text, seconds=recipe.seconds(chosen.training), store=target / folder.STORE,
-            wait=not processes.is_first(), tell=tell,
-        )  # fmt: skip
+        seconds = recipe.seconds(chosen.training)
+        corpus = prepare(chosen.text, seconds=seconds, store=store, wait=waits, tell=tell)
     corpus = replace(corpus, notes=(*corpus.notes, *baseline.said_of(corpus)))
     if chosen.training.both_ways:
         return _ways().train(
@@ -141,7 +140,7 @@ def _resume(out: Path, given: config.Layer, listeners: Sequence[Listener], begun
         )
     corpus = prepare(
         settings.text, tokenizer=from_json(saved.state["tokenizer"]), store=out / folder.STORE,
-        digest=saved.state["digest"],
+        digest=saved.state["digest"], wait=not processes.is_first(),
     )  # fmt: skip
     if corpus.digest != saved.state["digest"]:
         raise TextError(f"the text of {str(out)!r} has changed since its training stopped: bring it back, or --force")

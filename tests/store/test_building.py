@@ -3,6 +3,7 @@
 import gzip
 import os
 import resource
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from fabula.config import TextConfig
-from fabula.errors import FolderError, SavingError, TextError, UsageError
+from fabula.errors import FabulaError, FolderError, SavingError, TextError, UsageError
 from fabula.store import Progress, Store, build, is_large, open_store
 from fabula.text import read_library
 
@@ -207,6 +208,19 @@ def test_a_disk_that_refuses_in_another_process_is_told_too(library: Path, tmp_p
 
     with pytest.raises(SavingError, match="No such file"):
         build([library], TextConfig(), tmp_path / "store", processes=2, block=SMALL, tell=stop)
+
+
+def test_a_process_that_is_killed_is_one_line(library: Path, tmp_path: Path) -> None:
+    def kill(step: Progress) -> None:
+        if step.stage == "storing":
+            for path in Path("/proc/self/task").glob("*/children"):
+                for number in path.read_text(encoding="ascii").split():
+                    if b"fabula.store.worker" in Path(f"/proc/{number}/cmdline").read_bytes():
+                        os.kill(int(number), signal.SIGKILL)
+
+    with pytest.raises(FabulaError, match="a process that read the text has ended"):
+        build([library], TextConfig(), tmp_path / "store", processes=2, block=SMALL, tell=kill)
+    assert build([library], TextConfig(), tmp_path / "store", processes=2, block=SMALL).copies == 10
 
 
 def test_two_at_once_do_not_write_the_same_store(library: Path, tmp_path: Path) -> None:

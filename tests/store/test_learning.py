@@ -19,7 +19,7 @@ from fabula.corpus import Corpus, prepare
 from fabula.errors import FolderError, TextError, UsageError
 from fabula.evaluation import Counts
 from fabula.events import Began, Event, Stepped
-from fabula.store import build
+from fabula.store import build, is_large
 from fabula.streams import Lanes, Windows
 from fabula.text import read_library
 
@@ -183,6 +183,16 @@ def test_of_a_store_the_n_gram_model_knows_the_beginning(store: Path) -> None:
     assert sum(map(len, few)) == 1000
     assert few[0].tolist() == corpus.train.streams[0].tolist()
     assert "first 1,000 units" in baseline.said_of(corpus, most=1000)[0]
+
+
+def test_what_needs_the_text_in_memory_stays_there(tmp_path: Path, tell: Tell) -> None:
+    """A text above the limit that is learned with a window is read as a small one is."""
+    path = tmp_path / "large.txt"
+    path.write_text("\n\n".join(tell(30)) + "\n" * (65 << 20), encoding="utf-8")
+    assert is_large([str(path)])
+    settings = {"model": {**SHAPE, "window": 3}, "training": {**STEPS, "steps": 2}, "text": {"unit": "bytes"}}
+    assert fabula.train(path, tmp_path / "m", settings=settings).steps == 2
+    assert not (tmp_path / "m" / "store").exists()
 
 
 def test_the_memory_of_a_store_is_not_that_of_its_text(store: Path) -> None:

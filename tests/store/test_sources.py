@@ -154,7 +154,9 @@ def test_a_packed_file_that_is_cut_off_is_one_line(tmp_path: Path, tell: Tell) -
 def test_rows_of_parquet(tmp_path: Path, tell: Tell) -> None:
     arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     stories = tell(150)
-    table = arrow.table({"id": list(range(150)), "tale": stories, "note": [None] * 150})
+    names = arrow.array([{"first": "Ann", "last": "Lee"}] * 150)
+    table = arrow.table({"name": names, "tags": [["a", "b"]] * 150, "tale": stories, "note": [None] * 150})
+    numbered = table.set_column(2, "tale", arrow.array(stories).dictionary_encode())
     small, large = tmp_path / "small.parquet", tmp_path / "large.parquet"
     parquet.write_table(table, small, row_group_size=10)
     parquet.write_table(table, large)
@@ -162,6 +164,8 @@ def test_rows_of_parquet(tmp_path: Path, tell: Tell) -> None:
         assert is_large([str(path)])
         assert texts_of(made(tmp_path, path)) == sorted(stories)
         assert len(made(tmp_path, path).files) > 12, "several shards"
+    parquet.write_table(numbered, tmp_path / "numbered.parquet", row_group_size=50)
+    assert texts_of(made(tmp_path, tmp_path / "numbered.parquet")) == sorted(stories)
     with pytest.raises(TextError, match="no text in a field 'moral': its columns of texts are 'tale'"):
         made(tmp_path, small, field="moral")
     small.write_bytes(large.read_bytes()[:-500])

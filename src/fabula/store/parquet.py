@@ -13,6 +13,9 @@ from fabula.text.tables import choose_field, said
 if TYPE_CHECKING:
     from types import ModuleType
 
+TEXTS = ("string", "large_string")
+"""What pyarrow calls a column of texts, which may be stored once each and numbered."""
+
 ROWS = 256
 """Rows that are decoded at once."""
 
@@ -32,8 +35,7 @@ def plan(path: str, field: str | None, block: int) -> Iterator[Group]:
     """Groups of rows of about `block` bytes each; errors: TextError, MissingExtraError."""
     file = _opened(path)
     field = _field(file, path, field)
-    number = file.schema_arrow.names.index(field)
-    sizes = [file.metadata.row_group(one).column(number).total_uncompressed_size for one in range(file.num_row_groups)]
+    sizes = [_size(file.metadata.row_group(one), field) for one in range(file.num_row_groups)]
     start = size = 0
     for one, bytes_of_it in enumerate(sizes):
         if bytes_of_it > 2 * block or (size and size + bytes_of_it > block):
@@ -60,9 +62,17 @@ def texts(path: str, start: int, stop: int, field: str) -> Iterator[str]:
         raise _damaged(path, error) from None
 
 
-def _field(file: Any, path: str, field: str | None) -> str:  # noqa: ANN401 - of a library that may be missing
+def _size(rows: Any, field: str) -> int:  # noqa: ANN401 - of a library that may be missing
+    """Bytes of one column in a group of rows; a column of lists counts as several there."""
+    columns = map(rows.column, range(rows.num_columns))
+    return sum(int(one.total_uncompressed_size) for one in columns if one.path_in_schema == field)
+
+
+def _field(file: Any, path: str, field: str | None) -> str:  # noqa: ANN401
     """The column that holds the text, by the first rows."""
-    names = [one.name for one in file.schema_arrow if str(one.type) in ("string", "large_string", "string_view")]
+    names = [
+        one.name for one in file.schema_arrow if str(one.type).removeprefix("dictionary<values=").startswith(TEXTS)
+    ]
     if field is not None and field not in names:
         known = ", ".join(repr(name)[:20] for name in names[:4]) or "none"
         raise TextError(f"{quoted(path)} has no text in a field {field[:20]!r}: its columns of texts are {known}")
