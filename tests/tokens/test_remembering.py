@@ -1,11 +1,13 @@
 """What is remembered gives the ids of the tokenizer, for every text and in every order."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fabula.errors import TextError
+from fabula.errors import MissingExtraError, TextError
 from fabula.tokens import Remembering, Tokenizer, build
 
 TALE = (
@@ -99,3 +101,18 @@ def test_a_long_text_is_cut_where_the_tokenizer_cuts_it(tokenizer: Tokenizer) ->
 def test_half_a_surrogate_pair_is_refused() -> None:
     with pytest.raises(TextError, match="lone surrogate"):
         Remembering(TOKENIZERS[0]).encode_many(["a\ud800"])
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["adversarial/utf8_demo_kuhn.txt", "liaozhai/valid.txt", "tales/valid.txt", "other_languages/neko_clean_ja.txt"],
+)
+@pytest.mark.parametrize("unit", ["words", "subwords"])
+def test_real_texts_have_the_ids_of_the_tokenizer(shared_data: Path, name: str, unit: str) -> None:
+    text = (shared_data / name).read_bytes()[:300_000].decode("utf-8", "replace")
+    try:
+        tokenizer = build(unit, [text[:100_000]])
+    except MissingExtraError:
+        pytest.skip("ICU is not installed")
+    ids, lengths = Remembering(tokenizer).encode_many([text, text[5:]])
+    assert (ids.tolist(), lengths.tolist()) == plain(tokenizer, [text, text[5:]])
