@@ -322,6 +322,69 @@ The aims were 20 MB a second, 8 the least that is acceptable; 300 MB, 600 the mo
 """
 
 
+def scaling_section() -> str:
+    """Several processes beside one, and what to expect of many; nothing where it was not measured."""
+    if not (RESULTS / "scaling.json").exists():
+        return ""
+    figures = result("scaling")["figures"]
+    speeds = "\n".join(
+        f"| {'bf16, where the processor has it' if form == 'auto' else form} | {row['one process']:,.0f} "
+        f"| {row['2 processes']:,.0f} | {row['ratio']:.2f} | {', '.join(f'{one:.2f}' for one in row['ratios'])} |"
+        for form, row in figures["words/s"].items()
+    )
+    apart = "\n".join(
+        f"| {name} | {value:.1e} |" for name, value in figures["curves"]["largest difference from one process"].items()
+    )
+    same = "; ".join(f"{name}: {'yes' if held else 'no'}" for name, held in figures["curves"]["the same bits"].items())
+    sent = ", ".join(f"{size} in {row['milliseconds']:.1f} ms" for size, row in figures["sending"].items())
+    return f"""## Many processes
+
+`fabula train --processes 2`, one thread each, beside one process of one thread; WikiText-2 in words, 64 lanes a
+process.
+
+| products | one process, units/s | two | ratio, median | of each pair |
+|---|---|---|---|---|
+{speeds}
+
+The same lanes in all, fp32, dropout 0.2, Tiny Shakespeare; largest difference of a training loss or held-out figure
+from one process, over {figures["curves"]["measurements"]} measurements:
+
+| processes | difference |
+|---|---|
+{apart}
+
+The same bits: {same}.
+
+The mean of gradients over two processes of this machine: {sent}.
+
+{conditions("scaling")}
+
+The aim was 1.9 times the speed, 1.7 the least that is acceptable; equal bits, a difference of 1e-4 the most.
+
+{expectation_section()}"""
+
+
+def expectation_section() -> str:
+    """What arithmetic says of many processes; nothing where it was not computed."""
+    if not (RESULTS / "expectation.json").exists():
+        return ""
+    figures = result("expectation")["figures"]
+    rows = "\n".join(
+        f"| {row['network']} | {row['place']} | {row['processes']} | {row['MB sent a step']:.0f} "
+        f"| {row['ms sending']:.1f} | {row['units/s']:,} | {row['of the ideal']:.2f} | {row['hours']:,.1f} "
+        f"| {row['GB a process']:.1f} |"
+        for row in figures["rows"]
+    )
+    return f"""What to expect of many, by arithmetic (benchmarks/expectation.py says how): networks of 512 and of more units read
+100 million and 10 billion units. What is called assumed was not measured, and no GPU was.
+
+| network | place | processes | MB a step | ms sending | units/s | of the ideal | hours | GB each |
+|---|---|---|---|---|---|---|---|---|
+{rows}
+
+"""
+
+
 def serving_section() -> str:
     """What serving costs; nothing where it was not measured."""
     if not (RESULTS / "serving.json").exists():
@@ -429,7 +492,15 @@ def figures() -> str:
     speed = result("lesson_speed")["figures"]["1 layer"]
     lesson_pairs, lesson_steps = speed["pairs"], speed["steps"]
     first, pairs = result("first_word")["figures"], result("fable")["figures"]["state carried"]["pairs"]
-    sections = speed_section, store_section, writing_section, serving_section, studio_section, vocabulary_section
+    sections = (
+        speed_section,
+        store_section,
+        scaling_section,
+        writing_section,
+        serving_section,
+        studio_section,
+        vocabulary_section,
+    )
     measured = "".join(section() for section in sections)
     return f"""# Figures
 
