@@ -200,6 +200,9 @@ def main() -> None:
         "reading, megabytes": reading(out),
         "learning": {head: learning(out, folder / "model", options.time, head) for head in ("tied", "adaptive")},
     }  # fmt: skip
+    if options.folder:  # where it was done says nothing
+        place = sys.argv.index("--folder")
+        del sys.argv[place : place + 2]
     if options.size == "1GB":
         record.write("store", figures)
     else:
