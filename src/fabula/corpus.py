@@ -16,7 +16,7 @@ import numpy as np
 from fabula import fineness
 from fabula import store as stores
 from fabula.config import TextConfig
-from fabula.errors import UsageError
+from fabula.errors import FolderError, UsageError
 from fabula.evaluation import Counts
 from fabula.store import Store, Stored, Tell
 from fabula.streams import Held, Stories
@@ -145,8 +145,12 @@ def prepare(
         found = stores.open_store(store)
         if found.digest == digest:
             return _from_store(found)
-    if len(config.paths) == 1 and stores.is_store(config.paths[0]):
-        found = stores.open_store(config.paths[0])
+    if path := next(filter(stores.is_unfinished, config.paths), None):
+        raise FolderError(f"the store {path!r} is unfinished: the same fabula store as before goes on with it")
+    if path := next(filter(stores.is_store, config.paths), None):
+        if len(config.paths) > 1:
+            raise UsageError(f"the store {path!r} must be the only text, got {len(config.paths)}: store them together")
+        found = stores.open_store(path)
         _check(found, config, tokenizer)
         return _from_store(found)
     if store is not None and stores.is_large(config.paths):

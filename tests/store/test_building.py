@@ -107,6 +107,17 @@ def test_a_finished_store_is_opened_and_another_text_makes_it_anew(library: Path
     assert any("A fox came by." in text for text in all_of(anew))
 
 
+def test_a_text_that_changes_while_it_is_read_is_told(library: Path, tmp_path: Path) -> None:
+    def meddle(step: Progress) -> None:
+        if step.stage == "finishing" and step.done == step.total:
+            library.write_bytes(library.read_bytes() + b"\n\n# More\n\nAnd more.")
+
+    with pytest.raises(TextError, match="have changed while they were read"):
+        build([library], TextConfig(), tmp_path / "store", processes=1, block=SMALL, tell=meddle)
+    store = build([library], TextConfig(), tmp_path / "store", processes=1, block=SMALL)
+    assert any("And more." in text for text in all_of(store))
+
+
 def test_what_is_held_out_stays_when_the_text_grows(library: Path, tmp_path: Path, tell: Tell) -> None:
     small = build([library], TextConfig(), tmp_path / "small", processes=1, block=SMALL)
     more = tmp_path / "more.txt"

@@ -105,6 +105,12 @@ def test_settings_that_a_store_does_not_have_are_refused(store: Path, library: P
         prepare(TextConfig(paths=(str(store),)), tokenizer=fabula.tokens.build("bytes", []))
     with pytest.raises(UsageError, match="a window needs"):
         fabula.train(store, tmp_path / "m", settings={"model": {**SHAPE, "window": 3}, "training": STEPS})
+    with pytest.raises(UsageError, match="must be the only text, got 2"):
+        prepare(TextConfig(paths=(str(store), str(library))))
+    half = shutil.copytree(store, tmp_path / "half")
+    (half / "manifest.json").rename(half / "plan.json")
+    with pytest.raises(FolderError, match="is unfinished: the same fabula store"):
+        prepare(TextConfig(paths=(str(half),)))
     with pytest.raises(UsageError, match="word vectors need words"):
         fabula.train(store, tmp_path / "m2", settings={"model": SHAPE, "training": {**STEPS, "vectors": "train"}})
 

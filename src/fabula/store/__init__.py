@@ -5,8 +5,19 @@ the files. Memory hangs on the number of processes and not on the text.
 """
 
 from fabula.store.building import Progress, Tell, build
-from fabula.store.manifest import Store, is_store, open_store, verify
+from fabula.store.manifest import Store, is_store, is_unfinished, open_store, verify
 from fabula.store.sources import is_large
 from fabula.store.stored import Stored
 
-__all__ = ["Progress", "Store", "Stored", "Tell", "build", "is_large", "is_store", "open_store", "verify"]
+__all__ = [
+    "Progress",
+    "Store",
+    "Stored",
+    "Tell",
+    "build",
+    "is_large",
+    "is_store",
+    "is_unfinished",
+    "open_store",
+    "verify",
+]

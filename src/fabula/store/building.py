@@ -16,7 +16,7 @@ from typing import Any
 
 from fabula import disk, machine
 from fabula.config import TextConfig
-from fabula.errors import FolderError, SavingError, UsageError
+from fabula.errors import FolderError, SavingError, TextError, UsageError
 from fabula.store.arrays import read_json, write_json
 from fabula.store.blocks import Block, blocks_of
 from fabula.store.encoding import TOKENIZER_LIMIT
@@ -94,6 +94,8 @@ def build(
             notes = [*_begin(folder, plan), *notes]
             maker = _Maker(folder, sources, config, processes or machine.cores(), tell or (lambda _: None))
             said = maker.make(tokenizer)
+            if _plan(find_sources(named, block)[0], config, tokenizer, block) != plan:
+                raise TextError("the texts have changed while they were read: the same again makes the store anew")
             write_json(folder / MANIFEST, {
                 "kind": KIND, "format": FORMAT, "fabula": __version__, "plan": plan, **said,
                 "notes": [*notes, *said["notes"]],

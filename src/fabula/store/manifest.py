@@ -15,7 +15,7 @@ from fabula.evaluation import Counts
 from fabula.regular import open_regular
 from fabula.store.arrays import digest_of, read_json
 from fabula.store.encoding import TOKENIZER_LIMIT
-from fabula.store.names import FORMAT, FREQUENCIES, KIND, KINDS, MANIFEST, TOKENIZER, array, is_stem
+from fabula.store.names import FORMAT, FREQUENCIES, KIND, KINDS, MANIFEST, PLAN, TOKENIZER, array, is_stem
 from fabula.store.shards import Shard, damaged
 from fabula.store.stored import Place, Stored
 from fabula.tokens import Tokenizer, from_json
@@ -56,6 +56,11 @@ def is_store(path: str | Path) -> bool:
             return KIND.encode() in file.read(_HEAD)
     except (OSError, ValueError):
         return False
+
+
+def is_unfinished(path: str | Path) -> bool:
+    """Whether a folder is a store that is being made, or was stopped on the way."""
+    return (Path(path) / PLAN).is_file() and not is_store(path)
 
 
 def open_store(path: str | Path) -> Store:
