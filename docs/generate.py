@@ -375,7 +375,7 @@ def expectation_section() -> str:
         f"| {row['GB a process']:.1f} |"
         for row in figures["rows"]
     )
-    return f"""What to expect of many, by arithmetic (benchmarks/expectation.py says how): networks of 512 and more units
+    return f"""What to expect of many, by arithmetic (benchmarks/expectation.py says how): of 512 units and more
 read 100 million and 10 billion units. What is called assumed was not measured, and no GPU was.
 
 | network | place | processes | MB a step | ms sending | units/s | of the ideal | hours | GB each |
