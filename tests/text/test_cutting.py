@@ -1,7 +1,7 @@
 """A text cut into parts has the same stories as the whole, wherever it is cut."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fabula.errors import TextError
@@ -18,6 +18,7 @@ LINES = {
 
 @pytest.mark.parametrize("way", LINES)
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
+@settings(deadline=None)
 @given(data=st.data())
 def test_parts_have_the_stories_of_the_whole(way: str, end: str, data: st.DataObject) -> None:
     lines = data.draw(st.lists(st.sampled_from(LINES[way]), min_size=1, max_size=30))
@@ -32,6 +33,7 @@ def test_parts_have_the_stories_of_the_whole(way: str, end: str, data: st.DataOb
         assert apart == stories_in(raw.decode().replace("\r\n", "\n"), way)
 
 
+@settings(deadline=None)
 @given(st.text(min_size=1), st.integers(0, 20))
 def test_a_text_without_stories_is_cut_between_characters(text: str, start: int) -> None:
     raw = text.encode("utf-8", "replace")[start:]

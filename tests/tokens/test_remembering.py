@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fabula.errors import MissingExtraError, TextError
@@ -15,6 +15,7 @@ TALE = (
     "the Cat. Some said this, and some said that; but at last a young mouse got up and said he had a proposal to make, "
     "which he thought would meet the case. “You will all agree,” said he, “that our chief danger consists…”\n\nIl "
     "était une fois 12 souris. Жили-были 3 мыши. It's the mouse's 1st.\r\n\r\n  Two  spaces.\tA tab. "
+    "A cat , a mouse , a cheese . No , said the mouse ! Why , said the cat ? "
 ) * 3
 TOKENIZERS = [
     *(build("subwords", [TALE], size) for size in (280, 500)),
@@ -70,6 +71,7 @@ def plain(tokenizer: Tokenizer, texts: list[str]) -> tuple[list[int], list[int]]
 
 
 @pytest.mark.parametrize("tokenizer", TOKENIZERS, ids=lambda one: f"{one.unit}-{one.size}")
+@settings(deadline=None)
 @given(rounds=st.lists(st.lists(st.lists(PARTS, max_size=8).map("".join), max_size=4), min_size=1, max_size=3))
 def test_the_ids_are_those_of_the_tokenizer(tokenizer: Tokenizer, rounds: list[list[str]]) -> None:
     encoder = Remembering(tokenizer)
@@ -87,6 +89,16 @@ def test_when_the_memory_is_full_nothing_changes(tokenizer: Tokenizer) -> None:
         ids, lengths = encoder.encode_many(texts)
         assert (ids.tolist(), lengths.tolist()) == plain(tokenizer, texts)
     assert encoder.remembered == 20
+
+
+def test_what_was_met_is_not_new_again() -> None:
+    encoder = Remembering(TOKENIZERS[1], most=8000)
+    words = [f"w{number}" for number in range(6000)]
+    encoder.encode_many([" ".join(words)])
+    assert encoder.remembered == 6000
+    ids, _ = encoder.encode_many(["w0 " + " ".join(words[:0:-1])])
+    assert encoder.remembered == 6000, "whatever stands behind a word, and whichever slots are taken"
+    assert ids.tolist() == TOKENIZERS[1].encode("w0 " + " ".join(words[:0:-1])).tolist()
 
 
 @pytest.mark.parametrize("tokenizer", TOKENIZERS[1:3], ids=lambda one: f"{one.unit}-{one.size}")
