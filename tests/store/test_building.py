@@ -105,6 +105,9 @@ def test_a_finished_store_is_opened_and_another_text_makes_it_anew(library: Path
     assert anew.digest != first.digest
     assert any("made anew" in note for note in anew.notes)
     assert any("A fox came by." in text for text in all_of(anew))
+    library.write_text(library.read_text(encoding="utf-8").replace("A fox", "A cat"), encoding="utf-8")
+    last = build([library], TextConfig(), tmp_path / "store", processes=1, block=SMALL)
+    assert any("A cat came by." in text for text in all_of(last)), "of the same size, but written later"
 
 
 def test_a_text_that_changes_while_it_is_read_is_told(library: Path, tmp_path: Path) -> None:

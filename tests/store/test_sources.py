@@ -98,6 +98,16 @@ def test_other_encodings(tmp_path: Path, encoding: str) -> None:
     assert texts_of(store) == sorted(stories)
 
 
+def test_a_character_may_lie_across_two_reads(tmp_path: Path) -> None:
+    stories = [f"# 狐 {number}\n\n{'很久以前老鼠们开了一次大会。' * 400}{number}" for number in range(110)]
+    path = tmp_path / "tales.txt"
+    for lead in ("", "a"):
+        path.write_bytes("\n\n".join([lead, *stories]).encode("gb18030"))
+        assert path.stat().st_size > 1 << 20
+        found = texts_of(made(tmp_path, path, block=1 << 19, encoding="gb18030"))
+        assert sorted(text for text in found if text != "a") == sorted(stories)
+
+
 @pytest.mark.parametrize("line", ["\r\n", "\r"])
 def test_line_ends_become_plain(tmp_path: Path, tell: Tell, line: str) -> None:
     stories = tell(120)

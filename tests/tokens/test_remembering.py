@@ -94,11 +94,13 @@ def test_when_the_memory_is_full_nothing_changes(tokenizer: Tokenizer) -> None:
 def test_what_was_met_is_not_new_again() -> None:
     encoder = Remembering(TOKENIZERS[1], most=8000)
     words = [f"w{number}" for number in range(6000)]
-    encoder.encode_many([" ".join(words)])
+    texts = ["".join(f" {word}" for word in words[start : start + 100]) for start in range(0, 6000, 100)]
+    encoder.encode_many(texts)
     assert encoder.remembered == 6000
-    ids, _ = encoder.encode_many(["w0 " + " ".join(words[:0:-1])])
+    turned = ["".join(f" {word}" for word in words[start::60]) for start in range(60)]
+    ids, lengths = encoder.encode_many(turned)
     assert encoder.remembered == 6000, "whatever stands behind a word, and whichever slots are taken"
-    assert ids.tolist() == TOKENIZERS[1].encode("w0 " + " ".join(words[:0:-1])).tolist()
+    assert (ids.tolist(), lengths.tolist()) == plain(TOKENIZERS[1], turned)
 
 
 @pytest.mark.parametrize("tokenizer", TOKENIZERS[1:3], ids=lambda one: f"{one.unit}-{one.size}")
