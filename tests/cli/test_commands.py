@@ -41,6 +41,7 @@ def model(tmp_path_factory: pytest.TempPathFactory, fable: Path) -> Path:
         "old_held_out_bits_per_byte_before",
         "int8_cost",
         "stopped",
+        "processes",
     }
     assert answer["train_accuracy"] == 1.0
     assert answer["held_out_bits_per_byte"] is None
