@@ -85,8 +85,8 @@ def test_a_signal_leaves_what_the_same_command_goes_on_with(tmp_path: Path, numb
     words = np.array([f"word{number} " for number in range(5000)], object)
     path, out = tmp_path / "library.txt", tmp_path / "s"
     with path.open("w", encoding="utf-8") as file:
-        for number in range(1300):
-            file.write(f"# Story {number}\n\n{''.join(words[rng.integers(0, 5000, 6000)].tolist())}\n\n")
+        for story in range(1300):
+            file.write(f"# Story {story}\n\n{''.join(words[rng.integers(0, 5000, 6000)].tolist())}\n\n")
     command = [sys.executable, "-m", "fabula", "store", str(path), "-o", str(out)]
     command += ["--unit", "bytes", "--processes", "2"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
