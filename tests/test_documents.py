@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = ("README.md", "README.zh.md", "docs/python.md", "docs/scale.md")
+DOCUMENTS = ("README.md", "README.zh.md", "docs/python.md", "docs/store.md")
 QUICK = {
     "FABULA_TRAINING_STEPS": "3",
     "FABULA_TRAINING_THREADS": "1",
