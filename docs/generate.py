@@ -333,7 +333,8 @@ def scaling_section() -> str:
         for form, row in figures["words/s"].items()
     )
     apart = "\n".join(
-        f"| {name} | {value:.1e} |" for name, value in figures["curves"]["largest difference from one process"].items()
+        f"| {name} | {f'{value:.1e}' if value else 'none in five decimals'} |"
+        for name, value in figures["curves"]["largest difference from one process"].items()
     )
     same = "; ".join(f"{name}: {'yes' if held else 'no'}" for name, held in figures["curves"]["the same bits"].items())
     sent = ", ".join(f"{size} in {row['milliseconds']:.1f} ms" for size, row in figures["sending"].items())

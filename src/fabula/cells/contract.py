@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import ClassVar
 
 import torch
@@ -14,6 +16,16 @@ from torch import Tensor, nn
 
 State = tuple[Tensor, ...]
 """What a layer remembers; every tensor batch-first, (B, H)."""
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class Cell(nn.Module, ABC):
@@ -43,8 +55,9 @@ class Cell(nn.Module, ABC):
         ):  # fmt: skip
             start = torch.empty(shape).uniform_(-bound, bound, generator=generator)
             if name == "weight_hh":
-                for block in start.split(hidden):
-                    nn.init.orthogonal_(block, generator=generator)
+                with _one_thread():  # by which alone a seed gives the same numbers wherever it is used
+                    for block in start.split(hidden):
+                        nn.init.orthogonal_(block, generator=generator)
             self.register_parameter(name, nn.Parameter(start))
 
     def initial_state(self, batch: int) -> State:
