@@ -39,8 +39,11 @@ METHODS = frozenset({
 LOADS = {"torch.load": "weights are read by safetensors", "np.load": "without allow_pickle=False", "numpy.load": "without allow_pickle=False",
          "torch.save": "weights are written by safetensors", "torch.jit.load": "it runs what it loads", "pickle.load": "a pickle"}  # fmt: skip
 
-MAY = {"fabula/serve/transport.py": {"socket"}, "fabula/studio/lessons.py": {"subprocess"}}
-"""What a room exists for: `fabula serve` listens, and its studio starts `fabula train`."""
+MAY = {
+    "fabula/serve/transport.py": {"socket"}, "fabula/serve/supervisor.py": {"socket"}, "fabula/cli/serve.py": {"socket"},
+    "fabula/studio/lessons.py": {"subprocess"}, "fabula/store/pool.py": {"subprocess"},
+}  # fmt: skip
+"""What a room exists for: `fabula serve` listens, its studio starts `fabula train`, a text is stored by processes."""
 
 CONTROLS = {
     "pickle": "import pickle as p\np.loads(b'')",

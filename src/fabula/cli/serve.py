@@ -115,7 +115,12 @@ def serve(
 def _alone(plan: Plan, home: Path, host: str, port: int, begun: Callable[[int], None]) -> int:
     """One process, with the studio."""
     gc.disable()  # nothing of what is imported and read goes away again
-    house = plan.house("fabula.serve.transport", "fabula.studio")
+
+    def load() -> None:
+        from fabula.serve import transport  # noqa: F401, PLC0415
+        from fabula.studio import Studio  # noqa: F401, PLC0415
+
+    house = plan.house(load)
     from fabula.serve.transport import Server  # noqa: PLC0415
     from fabula.studio import Studio  # noqa: PLC0415
 

@@ -5,9 +5,8 @@ Importing it loads neither the web framework nor the engine: models are read whi
 
 from __future__ import annotations
 
-import importlib
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,8 +68,8 @@ class Plan:
                     raise
         return found
 
-    def house(self, *more: str, lenient: bool = False) -> House:
-        """All of it, not started yet; `more` are modules that will be needed, too.
+    def house(self, load: Callable[[], object], *, lenient: bool = False) -> House:
+        """All of it, not started yet; `load` imports what else will be needed, meanwhile.
 
         Errors: FolderError, UsageError; ModuleNotFoundError without the extra.
         """
@@ -78,8 +77,7 @@ class Plan:
             loading = beside.submit(self.tellers, lenient=lenient)
             from fabula.serve.app import House  # noqa: PLC0415 - takes a while
 
-            for name in more:
-                importlib.import_module(name)
+            load()
             return House(
                 loading.result(), key=self.key, local=self.local, folders=self.shelf, load=self.teller,
                 secret=self.secret,

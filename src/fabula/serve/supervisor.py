@@ -49,7 +49,7 @@ class Blueprint(uvicorn.Config):
         gc.disable()  # nothing of what is imported and read goes away again
         logging.basicConfig(stream=sys.stderr, format="fabula: %(message)s", level=logging.ERROR)
         try:
-            house = self.plan.house("fabula.serve.worker", lenient=self.lenient)
+            house = self.plan.house(_load, lenient=self.lenient)
         except FabulaError:  # which the supervisor finds out and tells once
             sys.exit(STARTUP_FAILURE)
         except Exception as error:  # noqa: BLE001 - whatever it is, it would happen again and again
@@ -120,3 +120,8 @@ class Supervisor(Multiprocess):
             if process.process.is_alive():
                 process.process.kill()
                 process.process.join()
+
+
+def _load() -> None:
+    """What a worker needs besides."""
+    from fabula.serve import worker  # noqa: F401, PLC0415

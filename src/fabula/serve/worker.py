@@ -8,7 +8,6 @@ import multiprocessing
 import os
 import signal
 import threading
-from multiprocessing.connection import wait
 
 from fastapi import APIRouter
 
@@ -48,7 +47,7 @@ def _end_with_parent(house: House) -> None:
     """End when the process that started this one is gone: it was killed, and nobody else would end us."""
     parent = multiprocessing.parent_process()
     assert parent is not None
-    wait([parent.sentinel])
+    parent.join()
     house.end(ORPHANED)
     os.kill(os.getpid(), signal.SIGTERM)
 

@@ -7,7 +7,6 @@ nothing that it has loaded is loaded again.
 from __future__ import annotations
 
 import os
-import pickle
 import subprocess
 import sys
 import threading
@@ -18,6 +17,7 @@ from typing import Any
 
 from fabula import errors
 from fabula.errors import FabulaError
+from fabula.store.messages import receive, send
 
 Work = Mapping[str, Callable[..., Any]]
 """What can be done, by name."""
@@ -112,9 +112,9 @@ class Pool:
         assert process.stdout
         while (task := self._tasks.get()) is not None:
             try:
-                pickle.dump(task, process.stdin, protocol=5)
-                process.stdin.flush()
-                self._results.put(pickle.load(process.stdout))  # noqa: S301 - of our own process
-            except (OSError, EOFError, ValueError, pickle.UnpicklingError):
+                send(process.stdin, task)
+                kind, value = receive(process.stdout)
+                self._results.put((kind, value))
+            except (OSError, EOFError, ValueError):
                 self._results.put(("lost", None))
                 return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 import signal
 import sys
 from typing import Any
@@ -13,6 +12,7 @@ from fabula.store.copies import find_copies
 from fabula.store.encoding import store_block
 from fabula.store.finishing import keep
 from fabula.store.learning import learn
+from fabula.store.messages import receive, send
 from fabula.store.pool import Work
 
 WORK: Work = {"store": store_block, "learn": learn, "copies": find_copies, "keep": keep}
@@ -26,12 +26,11 @@ def main() -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever a library prints is no result
     while True:
         try:
-            name, arguments = pickle.load(sys.stdin.buffer)  # noqa: S301 - of the process that started us
-        except (EOFError, pickle.UnpicklingError):
+            name, arguments = receive(sys.stdin.buffer)
+        except EOFError:
             return
         try:
-            pickle.dump(_result(name, arguments), results, protocol=5)
-            results.flush()
+            send(results, _result(name, arguments))
         except BrokenPipeError:
             return
 
