@@ -21,8 +21,9 @@ import fabula
 from fabula import config, evaluation, folder, precision, processor, training
 from fabula.config import TrainingConfig, resolve
 from fabula.errors import DivergedError, FolderError, TextError, UsageError
-from fabula.events import Began, Evaluated, Event, Foretold, Stepped
+from fabula.events import Began, Evaluated, Event, Foretold, Stepped, Warned
 from fabula.model import Noise
+from fabula.novelty import Index
 from fabula.penalties import penalties
 from fabula.run import Run
 from fabula.schedule import rate
@@ -502,3 +503,24 @@ def test_gradients_that_became_infinite_are_not_learned_from(
 def test_fp16_needs_a_gpu(tales: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="needs a GPU"):
         run(tales, tmp_path / "out", training={"steps": 2, "precision": "fp16"})
+
+
+def test_a_text_that_is_indexed_too_slowly_does_not_outlast_the_time(
+    tales: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time limit holds, and what is missing is said."""
+    ended = threading.Event()
+    monkeypatch.setattr(Index, "of", lambda _: ended.wait(60))
+    said: list[str] = []
+
+    def hear(event: Event) -> None:
+        if isinstance(event, Warned):
+            said.append(event.message)
+
+    try:
+        outcome = run(tales, tmp_path / "out", (hear,), training={"time": 5, "batch": 4})
+    finally:
+        ended.set()
+    assert outcome.stopped != "interrupted"
+    assert "not indexed in time" in said[0]
+    assert fabula.load(tmp_path / "out").index is None

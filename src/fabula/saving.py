@@ -13,7 +13,7 @@ from fabula.baseline import Beside
 from fabula.corpus import Part
 from fabula.errors import SavingError
 from fabula.evaluation import Measure
-from fabula.events import Finished
+from fabula.events import Finished, Warned
 from fabula.outcome import Outcome
 from fabula.run import Interruption, Run, arrays
 
@@ -53,14 +53,17 @@ def _written(run: Run, stopped: str) -> Outcome:
     if not run.team.is_first:
         return _outcome(run, stopped, accuracy, held_out, looked_back=looked_back, before=before)
     limit = run.limit
-    patience = None if limit is None else max(0.0, limit - run.seconds - run.saving)
-    if stopped == "interrupted":
-        patience = 0.0
+
+    def patience() -> float | None:
+        """Seconds that what was made beside the training may still take; None for no limit."""
+        if stopped == "interrupted":
+            return 0.0
+        return None if limit is None else max(0.0, limit - run.lasted - run.saving)
 
     def has_no_time() -> bool:
         return not run.is_wanted or (run.team.size > 1 and bool(run.heard))
 
-    beside = run.baseline.beside(held_out, patience, has_no_time) if run.baseline else Beside()
+    beside = run.baseline.beside(held_out, patience(), has_no_time) if run.baseline else Beside()
     about = {
         "name": run.out.resolve().name,
         "unit": run.corpus.tokenizer.unit,
@@ -83,7 +86,12 @@ def _written(run: Run, stopped: str) -> Outcome:
     }
     weights = arrays(run.model.state_dict())
     about["int8_cost"] = None if stopped == "interrupted" else run.rounding_cost(weights)
-    index = run.source.index(until=has_no_time) if run.source else None
+    left = None if stopped == "interrupted" else patience()
+    index = run.source.index(left, until=has_no_time) if run.source else None
+    if index is None and run.source and run.source.is_indexing and stopped != "interrupted":
+        run.say(
+            Warned(message="its text was not indexed in time, so stories cannot say what they copied: give more time")
+        )
     if run.stop and stopped != "interrupted" and run.team.size == 1:
         raise Interruption
     try:

@@ -24,6 +24,11 @@ class Source:
         if corpus.train.tokens <= MOST:
             self._thread.start()
 
+    @property
+    def is_indexing(self) -> bool:
+        """Whether it is still being made."""
+        return self._thread.is_alive()
+
     def index(self, patience: float | None = None, until: Callable[[], bool] = bool) -> Index | None:
         """The index, waited for if need be; None for a text that is too long, or when it came too late."""
         if self._thread.ident is not None:
