@@ -1,11 +1,14 @@
 """Lanes and windows lose no unit, repeat exactly, and go on where they stopped."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fabula.streams import Held, Lanes, Windows, ceiling, join
+from fabula.errors import UsageError
+from fabula.streams import Ahead, Held, Lanes, Share, Windows, ceiling, join
 
 END = 99
 STORIES = [np.arange(10, 10 + n, dtype=np.int32) for n in (4, 1, 7, 3)]
@@ -86,3 +89,25 @@ def test_ceiling_of_the_fable(fable, window: int, share: float) -> None:  # noqa
     found = ceiling([stream], window)
     assert round(100 * found.right / found.total, 1) == share
     assert found.total == 204 - window
+
+
+@pytest.mark.parametrize("steps", [range(9), (4, 5, 0, 0, 7)])
+def test_batches_made_ahead_are_the_same(steps: Iterable[int]) -> None:
+    plain, ahead = (Lanes(Held(STORIES), END, batch=2, length=3, seed=7) for _ in range(2))
+    feed = Ahead(ahead)
+    assert (feed.carried, feed.steps_per_epoch) == (plain.carried, plain.steps_per_epoch)
+    for step in steps:
+        for one, other in zip(plain.batch(step), feed.batch(step), strict=True):
+            assert (one == other).all()
+
+
+@pytest.mark.parametrize("parts", [2, 3])
+def test_shares_side_by_side_are_the_batch_of_one(parts: int) -> None:
+    whole = Lanes(Held(STORIES), END, batch=6, length=3, seed=7)
+    shares = [Lanes(Held(STORIES), END, batch=6, length=3, seed=7, share=Share(n, parts)) for n in range(parts)]
+    for step in range(2 * whole.steps_per_epoch):
+        together = [np.concatenate(rows) for rows in zip(*(share.batch(step) for share in shares), strict=True)]
+        for one, other in zip(whole.batch(step), together, strict=True):
+            assert (one == other).all()
+    with pytest.raises(UsageError, match="cannot be shared"):
+        Lanes(Held(STORIES), END, batch=6, length=3, seed=7, share=Share(0, 4))

@@ -20,7 +20,7 @@ from fabula.inheritance import GENTLER, Ancestor
 from fabula.model import LanguageModel, Learner, NumpyScorer
 from fabula.pretrained import initial_embedding
 from fabula.run import Run
-from fabula.streams import Feed, Lanes, Share, Windows, shared
+from fabula.streams import Ahead, Feed, Lanes, Share, Windows, shared
 from fabula.tuning import begin_from, freeze, look_back, optimizer_for
 from fabula.version import __version__
 
@@ -220,7 +220,7 @@ def _assemble(
         learner=team.shared(learner, sum(one.numel() for one in model.parameters()), learner.sparse),
         team=team,
         optimizer=optimizer_for(model, training),
-        feed=feed,
+        feed=feed if place.type == "cpu" else Ahead(feed),
         check=corpus.kept(CHECK_TOKENS),
         listeners=listeners,
         begun=begun,

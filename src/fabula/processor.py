@@ -6,7 +6,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from fabula import machine, processes
 from fabula.cells import LSTM
@@ -47,6 +50,12 @@ def device(asked: str) -> torch.device:
     place = torch.device(there.type, processes.rank_here() % torch.accelerator.device_count())
     torch.accelerator.set_device_index(place.index)
     return place
+
+
+def moved(units: NDArray[np.int64], place: torch.device) -> Tensor:
+    """Units where it learns; a GPU fetches them by itself, from memory that stays in its place."""
+    held = torch.from_numpy(units)
+    return held.pin_memory().to(place, non_blocking=True) if place.type == "cuda" else held.to(place)
 
 
 def free_memory(place: torch.device) -> int | None:

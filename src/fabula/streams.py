@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import ClassVar, Protocol, overload
 
@@ -242,6 +243,27 @@ class Windows:
         targets = targets[self._share.of(len(targets))]
         inputs = self._stream[targets[:, None] + np.arange(-self._window, 0)]  # (B, W)
         return inputs.astype(np.int64), self._stream[targets, None].astype(np.int64)
+
+
+class Ahead:
+    """A feed whose next batch is made while the last one is learned from: for a processor that is not this one."""
+
+    def __init__(self, feed: Feed) -> None:
+        self._feed, self.carried = feed, feed.carried
+        self._beside = ThreadPoolExecutor(1, "batches")
+        self._next: tuple[int, Future[Batch]] | None = None
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches in one reading of the whole text."""
+        return self._feed.steps_per_epoch
+
+    def batch(self, step: int) -> Batch:
+        """The batch of one step; that of the next is begun."""
+        made = self._next[1].result() if self._next and self._next[0] == step else None
+        found = made or self._beside.submit(self._feed.batch, step).result()
+        self._next = step + 1, self._beside.submit(self._feed.batch, step + 1)
+        return found
 
 
 @dataclass(frozen=True)

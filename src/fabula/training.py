@@ -200,9 +200,7 @@ def _look(run: Run, generator: torch.Generator) -> tuple[float, float, int]:
     The lanes may be computed in parts, and by several processes: together they are the batch of one.
     """
     model, training, carried = run.model, run.settings.training, run.feed.carried
-    inputs, targets = (
-        torch.from_numpy(part).to(model.device) for part in run.feed.batch(run.step)
-    )  # (B, T), (B, T) or (B, 1)
+    inputs, targets = (processor.moved(part, model.device) for part in run.feed.batch(run.step))  # (B, T) and its like
     before = run.state if carried else model.initial_state(len(inputs))
     parts, after, gathered = training.accumulate, list[State](), Rows(run.optimizer.parameters)
     loss, right, each = 0.0, 0.0, len(inputs) // parts
