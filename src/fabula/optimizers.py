@@ -104,12 +104,18 @@ class SGD(Optimizer):
 OPTIMIZERS: dict[str, type[Optimizer]] = {"adamw": AdamW, "rmsprop": RMSProp, "sgd": SGD}
 
 
-def push(loss: Tensor, *, also: Sequence[tuple[Tensor, Tensor]] = ()) -> None:
+def push(loss: Tensor, *, also: Sequence[tuple[Tensor, Tensor]] = (), alone: Sequence[Tensor] | None = None) -> None:
     """Add the gradients of a loss to those of the parameters.
 
-    `also` are tensors on the way to the loss, each with what its gradient has besides.
+    `also` are tensors on the way to the loss, each with what its gradient has besides. The parameters `alone` have no
+    gradient before, and nobody waits for it: then nothing is added up, which copies.
     """
     given = [loss, *(tensor for tensor, _ in also)]
+    if alone is not None:
+        found = torch.autograd.grad(given, alone, [None, *(gradient for _, gradient in also)])
+        for parameter, gradient in zip(alone, found, strict=True):
+            parameter.grad = gradient
+        return
     torch.autograd.backward(given, [None, *(gradient for _, gradient in also)])
 
 
@@ -156,7 +162,7 @@ class Rows:
 
 def gradients_of(loss: Tensor, parameters: Sequence[Tensor]) -> list[Tensor]:
     """The gradient of one loss for each parameter."""
-    push(loss)
+    push(loss, alone=parameters)
     return pull(parameters)
 
 

@@ -214,7 +214,8 @@ def _look(run: Run, generator: torch.Generator) -> tuple[float, float, int]:
             )
         mean, scale = nats.mean() / parts, run.scaling.factor if run.precision == "fp16" else 1.0
         with run.team.gathering(run.learner, is_last=number == parts - 1):
-            push(mean * scale, also=penalties(training, hidden, plain, scale / parts))
+            alone = run.optimizer.parameters if parts == run.team.size == 1 else None
+            push(mean * scale, also=penalties(training, hidden, plain, scale / parts), alone=alone)
         if parts > 1:
             gathered.take()
         loss, right = loss + mean.item(), right + hits.float().mean().item() / parts
