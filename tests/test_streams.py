@@ -111,3 +111,15 @@ def test_shares_side_by_side_are_the_batch_of_one(parts: int) -> None:
             assert (one == other).all()
     with pytest.raises(UsageError, match="cannot be shared"):
         Lanes(Held(STORIES), END, batch=6, length=3, seed=7, share=Share(0, 4))
+
+
+@pytest.mark.parametrize("pieces", [2, 3])
+def test_the_short_last_batch_of_windows_has_rows_for_all(pieces: int) -> None:
+    """15 units and 4 end marks in batches of 12: the second has 7, some of which come twice."""
+    share = Share(1, 2, pieces)
+    rows = [len(Windows(STORIES, END, window=2, batch=12, seed=3, share=share).batch(step)[0]) for step in range(2)]
+    assert rows[0] == 6
+    assert rows[1] >= 7 / 2
+    assert not rows[1] % pieces
+    with pytest.raises(UsageError, match="cannot be shared by 8 equal parts"):
+        Lanes(Held(STORIES), END, batch=100, length=3, seed=7, share=Share(0, 2, 4))  # a text of 19 makes 19 of them

@@ -20,7 +20,7 @@ from fabula.inheritance import GENTLER, Ancestor
 from fabula.model import LanguageModel, Learner, NumpyScorer
 from fabula.pretrained import initial_embedding
 from fabula.run import Run
-from fabula.streams import Ahead, Feed, Lanes, Share, Windows, shared
+from fabula.streams import Ahead, Feed, Lanes, Share, Windows
 from fabula.tuning import begin_from, freeze, look_back, optimizer_for
 from fabula.version import __version__
 
@@ -187,8 +187,8 @@ def _assemble(
     training, end, streams = settings.training, corpus.tokenizer.end, corpus.train.streams
     assert training.batch
     assert training.length
-    shared(training.batch, team.size * training.accumulate)
-    share = Share(team.rank, team.size)
+    share = Share(team.rank, team.size, training.accumulate)
+    share.lanes(training.batch)  # before a short text makes fewer of them
     if settings.model.window:
         feed: Feed = Windows(
             streams, end, window=settings.model.window, batch=training.batch, seed=training.seed, share=share

@@ -25,15 +25,35 @@ Batch = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 @dataclass(frozen=True)
 class Share:
-    """What one of several has of every batch: part `number` of `parts` of one size."""
+    """What one of several has of every batch: part `number` of `parts` of one size, computed in so many pieces."""
 
     number: int = 0
     parts: int = 1
+    pieces: int = 1
+
+    @property
+    def least(self) -> int:
+        """Rows of the smallest batch that can be shared."""
+        return self.parts * self.pieces
 
     def of(self, rows: int) -> slice:
         """Its rows of so many, which its parts divide."""
         each = rows // self.parts
         return slice(self.number * each, (self.number + 1) * each)
+
+    def lanes(self, wished: int) -> int:
+        """So many lanes, where they can be shared. Errors: UsageError.
+
+        >>> Share(parts=2, pieces=2).lanes(32)
+        32
+        """
+        if wished % self.least:
+            fitting = [str(self.least * count) for count in (1, 2, 4, 8)]
+            raise UsageError(
+                f"{wished} lanes cannot be shared by {self.least} equal parts (processes x training.accumulate): "
+                f"give --set training.batch={', '.join(fitting[:-1])} or {fitting[-1]}"
+            )
+        return wished
 
 
 ALL = Share()
@@ -159,7 +179,7 @@ class Lanes:
     def __init__(self, stories: Stories, end: int, *, batch: int, length: int, seed: int, share: Share = ALL) -> None:
         self._stories, self._end, self._seed, self._share = stories, end, seed, share
         total = stories.tokens + len(stories)  # N
-        self.lanes = shared(min(batch, total), share.parts)
+        self.lanes = share.lanes(min(batch, total))
         self.length = length
         self._lane = -(-total // self.lanes)
         self._ring: tuple[int, Ring] | None = None
@@ -187,21 +207,6 @@ class Lanes:
         return self._ring[1]
 
 
-def shared(lanes: int, parts: int) -> int:
-    """The lanes that so many parts share; errors: UsageError where they cannot be of one size.
-
-    >>> shared(32, 4)
-    32
-    """
-    if lanes % parts:
-        fitting = [str(parts * count) for count in (1, 2, 4, 8)]
-        raise UsageError(
-            f"{lanes} lanes cannot be shared by {parts} equal parts (processes x training.accumulate): "
-            f"give --set training.batch={', '.join(fitting[:-1])} or {fitting[-1]}"
-        )
-    return lanes
-
-
 class Windows:
     """The article's way: every unit with the W units before it, in an order shuffled anew each epoch.
 
@@ -224,7 +229,7 @@ class Windows:
         starts = np.cumsum(lengths + window) - lengths
         # Targets are all units of a story and the end mark after it.
         self._targets = np.concatenate([np.arange(s, s + n + 1) for s, n in zip(starts, lengths, strict=True)])
-        self._batch = shared(min(batch, len(self._targets)), share.parts)
+        self._batch = share.lanes(min(batch, len(self._targets)))
         self._order: tuple[int, NDArray[np.int64]] | None = None
 
     @property
@@ -239,7 +244,7 @@ class Windows:
             shuffled = np.random.default_rng((self._seed, epoch)).permutation(self._targets)
             self._order = (epoch, shuffled)
         targets = self._order[1][place * self._batch : (place + 1) * self._batch]  # (B,)
-        targets = np.resize(targets, -(-len(targets) // self._share.parts) * self._share.parts)  # the last may be short
+        targets = np.resize(targets, -(-len(targets) // self._share.least) * self._share.least)  # the last may be short
         targets = targets[self._share.of(len(targets))]
         inputs = self._stream[targets[:, None] + np.arange(-self._window, 0)]  # (B, W)
         return inputs.astype(np.int64), self._stream[targets, None].astype(np.int64)
