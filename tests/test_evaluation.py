@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -269,3 +271,41 @@ def test_the_seconds_of_a_measurement_are_told_by_one_call(monkeypatch: pytest.M
     assert evaluation.seconds_for(Quick(), 10, END) == pytest.approx((10 + evaluation.WARM_UP) / 10)
     assert evaluation.seconds_for(Quick(), 5000, END, window=3) == 1.0
     assert shapes[-1] == (5000, 3)
+
+
+class Helper:
+    """One of several that judge together, each in a thread; what they found is added up when all have found it."""
+
+    def __init__(self, rank: int, found: list[list[NDArray]], meeting: threading.Barrier) -> None:
+        self.rank, self.size = rank, meeting.parties
+        self._found, self._meeting = found, meeting
+
+    def added(self, values: NDArray) -> NDArray:
+        self._found[self.rank].append(values)
+        self._meeting.wait(20)
+        total = np.sum([own[-1] for own in self._found], axis=0, dtype=values.dtype)
+        self._meeting.wait(20)  # nobody says more before all have heard this
+        return total
+
+
+@pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.parametrize(("window", "lengths"), [(0, (5000, 1200)), (0, (40,)), (2, (700, 300))])
+def test_shares_of_several_are_the_measurement_of_one(
+    monkeypatch: pytest.MonkeyPatch, size: int, window: int, lengths: tuple[int, ...]
+) -> None:
+    """The same costs at the same places, and nobody judges what another does."""
+    monkeypatch.setattr(evaluation, "_SPANS", 100)
+    told = stories(*lengths)
+    alone = measure(Counting(), told, END, COUNTS, window=window)
+    meeting, found = threading.Barrier(size), [list[NDArray]() for _ in range(size)]
+    with ThreadPoolExecutor(size) as pool:
+        several = [
+            pool.submit(measure, Counting(), told, END, COUNTS, window=window, helpers=Helper(rank, found, meeting))
+            for rank in range(size)
+        ]
+        for one in several:
+            together = one.result()
+            np.testing.assert_array_equal(together.costs, alone.costs)
+            assert together.correct == alone.correct
+            assert together.nats == pytest.approx(alone.nats, rel=1e-9)
+    assert max(np.sum([own[0] > 0 for own in found], axis=0)) == 1
