@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time as clock
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -167,7 +167,7 @@ def calm_threads(spin: int | None = None) -> None:
 
 
 @contextmanager
-def _needing_torch(what: str) -> Iterator[None]:
+def _needing_torch(what: str) -> Generator[None]:
     """Around an import of a room that learns; torch takes a second to import, so mistakes are found before."""
     calm_threads()
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # what a lost connection means we say ourselves

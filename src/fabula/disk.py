@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -57,7 +57,7 @@ def write_new(path: Path, data: bytes) -> None:
 
 
 @contextmanager
-def new_folder(final: Path) -> Iterator[Path]:
+def new_folder(final: Path) -> Generator[Path]:
     """A folder to fill that becomes `final`, all at once, when all went well; otherwise nothing is left of it."""
     draft = draft_of(final)
     shutil.rmtree(draft, ignore_errors=True)
@@ -151,7 +151,7 @@ def _is_another(process: int) -> bool:
 
 
 @contextmanager
-def alone_in(folder: Path) -> Iterator[bool]:
+def alone_in(folder: Path) -> Generator[bool]:
     """Whether nobody else has this folder for as long as we do; a kill gives it back. True where there are no locks."""
     try:
         handle = os.open(folder, os.O_RDONLY)

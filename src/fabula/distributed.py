@@ -15,7 +15,7 @@ import os
 import platform
 import signal
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from datetime import timedelta
 from pathlib import Path
@@ -80,7 +80,7 @@ class Team:
         return learner
 
     @contextmanager
-    def gathering(self, learner: nn.Module, *, is_last: bool) -> Iterator[None]:  # noqa: ARG002
+    def gathering(self, learner: nn.Module, *, is_last: bool) -> Generator[None]:  # noqa: ARG002
         """Around what adds to the gradients: only with the last part of a step are they averaged."""
         yield
 
@@ -89,7 +89,7 @@ class Team:
         return gradients
 
     @contextmanager
-    def answering(self) -> Iterator[None]:
+    def answering(self) -> Generator[None]:
         """Around all that needs the others: whatever goes wrong with them becomes a ProcessError."""
         yield
 
@@ -236,7 +236,7 @@ class Several(Team):
             )
 
     @contextmanager
-    def gathering(self, learner: nn.Module, *, is_last: bool) -> Iterator[None]:
+    def gathering(self, learner: nn.Module, *, is_last: bool) -> Generator[None]:
         """Around what adds to the gradients: only with the last part of a step are they averaged."""
         with nullcontext() if is_last else learner.no_sync():  # pyrefly: ignore
             yield
@@ -249,7 +249,7 @@ class Several(Team):
         return [(one / self.size).coalesce() if one.is_sparse else one for one in gradients]
 
     @contextmanager
-    def answering(self) -> Iterator[None]:
+    def answering(self) -> Generator[None]:
         """Around all that needs the others: whatever goes wrong with them becomes a ProcessError."""
         try:
             yield

@@ -121,15 +121,14 @@ class LanguageModel(nn.Module):
         x = x if runs is None else x + runs
         dropped, plain = _drop(x, _or(config.dropout_input, config.dropout), noise), x  # (B, T, E)
         states: list[Tensor] = []
+        between, last = _or(config.dropout_hidden, config.dropout), _or(config.dropout_output, config.dropout)
         for index, cell in enumerate(self.layers):
             own = state[index * cell.memories : (index + 1) * cell.memories]
             plain, own = self._through(cell, dropped, own, noise)  # (B, T, H)
-            is_last = index == len(self.cells) - 1
-            share = _or(config.dropout_output if is_last else config.dropout_hidden, config.dropout)
-            dropped = _drop(plain, share, noise)
+            dropped = _drop(plain, last if index == len(self.cells) - 1 else between, noise)
             states.extend(own)
         if runs is not None:
-            dropped = torch.cat([dropped, _drop(runs, share, noise).to(dropped.dtype)], dim=2)  # (B, T, H+E)
+            dropped = torch.cat([dropped, _drop(runs, last, noise).to(dropped.dtype)], dim=2)  # (B, T, H+E)
         return dropped, plain, (*states, *before)
 
     def loss(

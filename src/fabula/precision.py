@@ -6,7 +6,7 @@ before their gradients are computed; weights, sums and losses stay in fp32.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -107,7 +107,7 @@ def autocast(precision: str, device: str = "cpu") -> torch.autocast:
 
 
 @contextmanager
-def no_denormals() -> Iterator[None]:
+def no_denormals() -> Generator[None]:
     """Numbers too near to zero are zero, for they slow an LSTM many times over; afterwards as it was found."""
     flushed = (torch.tensor(1e-40) * 0.5).item() == 0.0
     torch.set_flush_denormal(True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import numpy as np
@@ -25,7 +25,7 @@ ROUNDS = 4
 
 
 @contextmanager
-def ready(threads: int | None) -> Iterator[None]:
+def ready(threads: int | None) -> Generator[None]:
     """The processor set up for learning, with so many threads or one a core; afterwards as it was found."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads or cores())

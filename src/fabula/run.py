@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -258,7 +258,7 @@ class Run:
         torch._foreach_lerp_(list(self.averages.values()), [present[name] for name in self.averages], new)
 
     @contextmanager
-    def finest(self) -> Iterator[None]:
+    def finest(self) -> Generator[None]:
         """The network with the weights that are to be written inside, and as it was afterwards."""
         own = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
         try:
@@ -268,7 +268,7 @@ class Run:
             self.model.load_state_dict(own)
 
     @contextmanager
-    def averaging(self) -> Iterator[None]:
+    def averaging(self) -> Generator[None]:
         """The network with its averaged parameters inside, and as it was afterwards."""
         self._exchange()
         try:

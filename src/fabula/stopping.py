@@ -12,7 +12,7 @@ import select
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 
 INTERRUPTED = 130
@@ -71,7 +71,7 @@ def cause(error: BaseException | None) -> KeyboardInterrupt | None:
 
 
 @contextmanager
-def listening(hear: Callable[[int], None] = leave) -> Iterator[None]:
+def listening(hear: Callable[[int], None] = leave) -> Generator[None]:
     """Call `hear` with the number of every signal that asks to stop; elsewhere than in the main thread a no-op."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -85,7 +85,7 @@ def listening(hear: Callable[[int], None] = leave) -> Iterator[None]:
 
 
 @contextmanager
-def leaving() -> Iterator[None]:
+def leaving() -> Generator[None]:
     """Around a command: a signal that nobody inside takes note of ends it, at the latest after `GRACE` seconds."""
     if threading.current_thread() is not threading.main_thread():
         yield

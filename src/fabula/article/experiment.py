@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -171,7 +171,7 @@ def run(
 
 
 @contextmanager
-def _threads(plan: Plan) -> Iterator[None]:
+def _threads(plan: Plan) -> Generator[None]:
     """One thread where matrices are so small that two would only wait for each other; tiny numbers become zero."""
     before = torch.get_num_threads()
     torch.set_num_threads(1 if plan.hidden < PARALLEL else before)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -203,7 +203,7 @@ def print_line(stream: Any, text: str) -> None:  # noqa: ANN401 - sys.stdout is 
 
 
 @contextmanager
-def interruptible() -> Iterator[None]:
+def interruptible() -> Generator[None]:
     """SIGTERM and a closed terminal are like Ctrl-C: what is open is saved on the way out."""
 
     def stop(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 PATIENCE = 2.0
@@ -12,7 +12,7 @@ PATIENCE = 2.0
 
 
 @contextmanager
-def waiting(sentence: str, *, quiet: bool) -> Iterator[None]:
+def waiting(sentence: str, *, quiet: bool) -> Generator[None]:
     """Say a sentence on stderr if what is done inside takes longer than `PATIENCE`."""
     timer = threading.Timer(PATIENCE, lambda: sys.stderr.write(sentence + "\n"))
     if not quiet:

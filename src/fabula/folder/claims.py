@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -60,7 +60,7 @@ def is_of(path: Path, job: str | None) -> bool:
 
 
 @contextmanager
-def held(path: Path) -> Iterator[None]:
+def held(path: Path) -> Generator[None]:
     """A folder for one training alone, rid of what a killed one left half-written; errors: FolderError."""
     try:
         path.mkdir(parents=True, exist_ok=True)

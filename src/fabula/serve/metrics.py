@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -36,7 +36,7 @@ class Metrics:
         tasks.set_function(lambda: len(asyncio.all_tasks()))
 
     @contextmanager
-    def request(self) -> Iterator[Callable[[Scope, int], None]]:
+    def request(self) -> Generator[Callable[[Scope, int], None]]:
         """Count one request; call what it gives at the end, with the scope and the status that was sent."""
         began = time.perf_counter()
         self._open.inc()

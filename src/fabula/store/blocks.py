@@ -10,7 +10,7 @@ import codecs
 import gzip
 import io
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain, islice, pairwise
@@ -177,7 +177,7 @@ def _rows_of_table(path: str, config: TextConfig) -> Iterator[str]:
 
 
 @contextmanager
-def _opened(path: str) -> Iterator[IO[bytes]]:
+def _opened(path: str) -> Generator[IO[bytes]]:
     """A file, unpacked if it is packed; errors: TextError."""
     try:
         file = open_regular(path)

@@ -8,7 +8,7 @@ import secrets
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -205,7 +205,7 @@ class Drafts:
     # --- seats -----------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def _at(self, id_: str, *, instead: str | None = None) -> Iterator[Seat]:
+    def _at(self, id_: str, *, instead: str | None = None) -> Generator[Seat]:
         """Somebody at a seat, nobody else beside them; `instead` tells the story on where its own model is gone."""
         seat = self._wanted(id_)
         try:
