@@ -103,7 +103,7 @@ clean:
 
 $(STORY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[train,formats,serve]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[train,chat,formats,serve]'
 	touch $(STORY)
 
 $(READY): pyproject.toml constraints.txt

@@ -162,7 +162,7 @@ def _requirements(name: str) -> Iterator[str]:
     for line in metadata.distribution(name).requires or ():
         requirement = Requirement(line)
         if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
-            yield requirement.name
+            yield requirement.name.replace("_", "-").lower()
 
 
 if __name__ == "__main__":

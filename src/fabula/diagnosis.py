@@ -18,10 +18,10 @@ CORE = (
     "cyclopts",
     "rich",
     "platformdirs",
-    "prompt_toolkit",
 )
 EXTRAS = {
     "train": ("torch",),
+    "chat": ("prompt_toolkit",),
     "formats": ("selectolax",),
     "data": ("pyarrow", "datasets"),
     "cjk": ("icu4py",),

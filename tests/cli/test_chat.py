@@ -311,6 +311,15 @@ def test_only_chat_loads_what_draws_screens() -> None:
     assert done.stdout == "False\n"
 
 
+def test_what_draws_screens_may_be_missing(seated: Start, model: str, tmp_path: Path) -> None:
+    (tmp_path / "prompt_toolkit.py").write_text("raise ModuleNotFoundError(name='prompt_toolkit')")
+    seat = seated("chat", model, columns=200, PYTHONPATH=str(tmp_path))
+    assert seat.end() == 2
+    assert "pip install 'fabula[chat]'" in seat.glass.text
+    assert "--plain" in seat.glass.text
+    assert not (tmp_path / f"{Path(model).name}-table.json").exists()
+
+
 def test_shades_are_colours_and_no_color_is_none(seated: Start, model: str) -> None:
     for more, coloured in (({}, True), ({"NO_COLOR": "1"}, False), ({"NO_COLOR": ""}, True)):
         seat = seated("chat", model, "--table", f"{len(more)}{coloured}.json", **more)

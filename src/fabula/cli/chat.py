@@ -72,7 +72,7 @@ def chat(
         Most words in a row that the training text has too: 8.
     """
     from fabula.config import resolve  # noqa: PLC0415
-    from fabula.errors import UsageError  # noqa: PLC0415
+    from fabula.errors import MissingExtraError, UsageError  # noqa: PLC0415
     from fabula.folder import fingerprint  # noqa: PLC0415
     from fabula.storyteller import load  # noqa: PLC0415
     from fabula.table import STRETCHES, Desk, Keeper  # noqa: PLC0415
@@ -94,7 +94,12 @@ def chat(
         from fabula.cli.plain import run  # noqa: PLC0415
 
         return run(desk, keeper, until, json=json, quiet=quiet)
-    from fabula.cli.screen import run as run_on_screen  # noqa: PLC0415
+    try:
+        from fabula.cli.screen import run as run_on_screen  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "prompt_toolkit":
+            raise
+        raise MissingExtraError("the table on a whole screen (--plain goes line by line without it)", "chat") from None
 
     return run_on_screen(desk, keeper, until, quiet=quiet)
 
