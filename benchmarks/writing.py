@@ -44,11 +44,14 @@ def main() -> None:
     share = [
         tokens * PRODUCTS / (rate * 1e9) for tokens, rate in zip(rows["fp32, 64 stories"], rows["product"], strict=True)
     ]
+    rates = ("product", "weights once")
     write(
         "writing",
         {
             "rounds": options.rounds,
-            "tokens/s": {way: round(value) for way, value in speed.items() if way != "product"},
+            "tokens/s": {way: round(value) for way, value in speed.items() if way not in rates},
+            "weights once, times/s": round(speed["weights once"]),
+            "fp32, of the weights once": over("fp32", "weights once"),
             "product GFLOP/s": round(speed["product"]),
             "fp32 over": {way: over("fp32", way) for way in PEERS},
             "int8 over": {way: over("int8", way) for way in PEERS},
@@ -126,17 +129,33 @@ def eager(kind: str) -> float:
 
 def product() -> float:
     """GFLOP/s of onnxruntime's product of two matrices 1024 x 1024 in fp32."""
-    import onnxruntime
-    from onnx import TensorProto, helper
+    return products(1024, 1024, 1024) * 2 * 1024**3 / 1e9
 
-    size = 1024
-    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, (size, size)) for name in "abc"]
-    graph = helper.make_graph([helper.make_node("MatMul", ["a", "b"], ["c"])], "product", ends[:2], ends[2:])
+
+def weights_once() -> float:
+    """How often in a second a vector is multiplied with as many numbers in fp32 as a step of one story reads.
+
+    No step that reads its weights can be faster than memory and caches bring them.
+    """
+    return products(1, HIDDEN, PRODUCTS // 2 // HIDDEN)
+
+
+def products(rows: int, inner: int, columns: int) -> float:
+    """onnxruntime's products of two matrices in fp32 in a second, the second one being known before."""
+    import onnxruntime
+    from onnx import TensorProto, helper, numpy_helper
+
+    rng = np.random.default_rng(0)
+    ends = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, (rows, size))
+        for name, size in (("a", inner), ("c", columns))
+    ]
+    known = numpy_helper.from_array(rng.random((inner, columns), np.float32), "b")
+    graph = helper.make_graph([helper.make_node("MatMul", ["a", "b"], ["c"])], "product", ends[:1], ends[1:], [known])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    rng = np.random.default_rng(0)
-    feed = {name: rng.random((size, size), np.float32) for name in "ab"}
-    return per_second(lambda: session.run(None, feed)) * 2 * size**3 / 1e9
+    feed = {"a": rng.random((rows, inner), np.float32)}
+    return per_second(lambda: session.run(None, feed))
 
 
 def plain(stories: int = 1) -> float:
@@ -186,6 +205,7 @@ def plain(stories: int = 1) -> float:
 
 PEERS = ("nn.LSTM", "lstm_cell", "plain int8")
 WAYS: dict[str, Callable[[], float]] = {
+    "weights once": weights_once,
     "fp32": engine,
     "int8": lambda: engine(int8=True),
     "nn.LSTM": lambda: eager("nn.LSTM"),

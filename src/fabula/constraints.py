@@ -7,6 +7,7 @@ A word that a unit leaves unfinished counts as it stands, so a story is never le
 from __future__ import annotations
 
 import codecs
+import functools
 import math
 import re
 import reprlib
@@ -27,6 +28,7 @@ LONGEST = 16
 """Words that a required phrase may have."""
 
 _LETTERS = re.compile(rb"\w+")
+_PLAIN = re.compile(r"\w+", re.ASCII)
 
 Spans = Callable[[str], Iterable[tuple[int, int, str]]]
 """Finds the words of a text: where each begins and ends, and the word as it is compared."""
@@ -176,13 +178,14 @@ class Constraints:
     ) -> None:
         self._tokenizer, self._rules, self._required, self._spans = tokenizer, rules, required, spans
         self._letters = frozenset(letters.casefold())
+        self._needs_all = bool(letters) or required is not None  # these look at every unit
         self._bytes, self._word = b"", ""  # of a character, and of a word, that are not complete
         self._closed = False  # a required word is said, and must not grow into another
         # What was found about the unit that was asked about last: mostly it is the one that comes.
         self._looked: tuple[int, tuple[str, bytes, list[str], str]] | None = None
-        # Units that the rules have not been told of: of so few words that none can break a rule.
-        self._waiting, self._free, self._inside = list[int](), 0, False
-        self._kinds: dict[int, tuple[int, bool, bool]] = {}
+        # Spellings of which the rules have not been told: of so few words that none can break a rule.
+        self._waiting, self._free, self._inside = list[bytes](), 0, False
+        self._kinds: dict[int, tuple[int, bool, bool, bytes]] = {}
 
     @property
     def owes_words(self) -> bool:
@@ -228,10 +231,10 @@ class Constraints:
     def take(self, unit: int) -> None:
         """It has come."""
         if self._is_free(unit):
-            words, begins_inside, ends_inside = self._kinds[unit]
+            words, begins_inside, ends_inside, spelled = self._kinds[unit]
             self._free -= words - (begins_inside and self._inside)
             self._inside = ends_inside
-            self._waiting.append(unit)
+            self._waiting.append(spelled)
             return
         _, self._bytes, words, self._word = self._look(unit)
         self._looked = None
@@ -247,26 +250,21 @@ class Constraints:
         """Whether a unit may come whatever it says; the rules are told what has come if that is not known."""
         kind = self._kinds.get(unit)
         if kind is None:
-            kind = self._kinds[unit] = self._kind(unit)
-        words, begins_inside, _ = kind
-        if words - (begins_inside and self._inside) > self._free and self._waiting:
-            self._tell_rules()
+            spelled = b"" if unit == self._tokenizer.end else self._tokenizer.spelling(unit)
+            kind = self._kinds[unit] = _kind(spelled)
+        words, begins_inside = kind[:2]
+        if words - (begins_inside and self._inside) <= self._free:
+            return True
+        if not self._waiting:
+            return False
+        self._tell_rules()
         return words - (begins_inside and self._inside) <= self._free
-
-    def _kind(self, unit: int) -> tuple[int, bool, bool]:
-        """Words in a unit at most; whether it begins and whether it ends in the midst of one, as far as is known."""
-        spelled = self._tokenizer.spelling(unit)
-        if unit == self._tokenizer.end or not spelled:
-            return 1 << 30, False, False
-        if not spelled.isascii():
-            return len(spelled), False, False  # a word has one character at least
-        words = _LETTERS.findall(spelled)
-        return len(words), spelled.startswith(tuple(words[:1])), spelled.endswith(tuple(words[-1:]))
 
     def _tell_rules(self) -> None:
         """Of the units that have come since they were told last."""
-        spelled = self._bytes + b"".join(map(self._tokenizer.spelling, self._waiting))
-        self._waiting, self._looked = list[int](), None
+        spelled = self._bytes + b"".join(self._waiting)
+        self._waiting.clear()
+        self._looked = None
         piece, used = codecs.utf_8_decode(spelled, "replace", False)
         self._bytes = spelled[used:]
         words, self._word = self._words(piece)
@@ -277,8 +275,7 @@ class Constraints:
     def _set_free(self) -> None:
         """How many words may come whatever they are; of one that has begun nobody knows yet what it will be."""
         self._inside = self._word[-1:].isascii() and self._word[-1:].isalnum()
-        needs_all = bool(self._letters) or self._required is not None  # these look at every unit
-        self._free = -1 if needs_all else min((rule.free for rule in self._rules), default=0) - bool(self._word)
+        self._free = -1 if self._needs_all else min([rule.free for rule in self._rules], default=0) - bool(self._word)
 
     def _look(self, unit: int) -> tuple[str, bytes, list[str], str]:
         """What a unit would make of the story."""
@@ -296,12 +293,25 @@ class Constraints:
     def _words(self, piece: str) -> tuple[list[str], str]:
         """The words that are complete after a piece of text, and what may yet grow."""
         text = self._word + piece
-        if text.isascii():  # by far the most pieces are letters, or a space and letters, and need no search
-            if piece.isalnum():
-                return [], text
-            if piece[:1] == " " and piece[1:].isalnum():
-                return [self._word.lower()] if self._word else [], piece[1:]
+        if text.isascii():  # which need no search for marks and for scripts without spaces: a third of the time
+            plain = _PLAIN.findall(text)
+            unfinished = plain.pop() if text[-1:].isalnum() or text[-1:] == "_" else ""
+            return [word.lower() for word in plain], unfinished
         found = list(self._spans(text))
         if not found or found[-1][1] < len(text):
             return [word for _, _, word in found], ""
         return [word for _, _, word in found[:-1]], text[found[-1][0] :]
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _kind(spelled: bytes) -> tuple[int, bool, bool, bytes]:
+    """Words in a unit at most; whether it begins and ends in the midst of one, as far as is known; its spelling.
+
+    One without a spelling must be looked at always.
+    """
+    if not spelled:
+        return 1 << 30, False, False, spelled
+    if not spelled.isascii():
+        return len(spelled), False, False, spelled  # a word has one character at least
+    words = _LETTERS.findall(spelled)
+    return len(words), spelled.startswith(tuple(words[:1])), spelled.endswith(tuple(words[-1:])), spelled
