@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from peers.units import CUTS as WAYS
-from record import DATA, fabula, read, timed, write
+from record import DATA, fabula, processor, read, timed, write
 
 TEXTS = ("shakespeare", "aesop", "tales", "tinystories", "liaozhai", "wikitext2")
 SHORT = ("shakespeare", "aesop")
@@ -63,6 +63,7 @@ def measure(text: Path, time: str, folder: Path, *, beside: bool, without: list[
     learned, measured = json.loads(said), json.loads(timed(fabula("evaluate", model, str(kept), "--json"))[1])
     about = json.loads((Path(model) / "config.json").read_text(encoding="utf-8"))["about"]
     found: Figures = {
+        "processor": processor(),
         "seconds": round(seconds, 1),
         "unit": about["unit"],
         "units": about["units"],

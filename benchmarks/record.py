@@ -40,13 +40,20 @@ def median(values: list[float]) -> float:
 
 
 def _plain(argument: str) -> str:
-    """An argument as anybody may read it: where this machine keeps another Python says nothing."""
-    return "PYTHON" if Path(argument).name.startswith("python") else argument
+    """An argument as anybody may read it: where this machine keeps its files says nothing."""
+    if Path(argument).name.startswith("python"):
+        return "PYTHON"
+    return "FOLDER" if Path(argument).is_absolute() else argument
 
 
 def read(question: str) -> dict[str, Any]:
     """The figures of results/QUESTION.json."""
     return json.loads((RESULTS / f"{question}.json").read_text(encoding="utf-8"))["figures"]
+
+
+def processor() -> str:
+    """What this machine computes with: texts that `--keep` keeps were perhaps learned on another."""
+    return str(diagnose()["machine"]["processor"])
 
 
 def write(question: str, figures: object) -> None:

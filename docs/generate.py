@@ -93,7 +93,8 @@ def quality_table(time: str) -> str:
     rows = [" | ".join([head, *peers, "process"]), " | ".join(["---"] * (len(head.split("|")) + len(peers) + 1))]
     for text, row in figures.items():
         low, _, high = row["forecast"] or (math.nan,) * 3
-        own = [f"{row['peers_bits_per_byte'][name]:.3f}" if "peers" in row else "" for name in peers]
+        bits = row.get("peers_bits_per_byte", {})
+        own = [f"{bits[name]:.3f}" if name in bits else "" for name in peers]
         ngram = "" if row["kneser_ney"] is None else f"{row['kneser_ney']:.3f} | {row['mixed with kneser_ney']:.3f}"
         told = [
             f"{text} | {row['unit']} | {row['steps']:,} | {row['epochs']:.1f} | {row['bits_per_byte']:.3f}",
@@ -109,6 +110,15 @@ def quality_table(time: str) -> str:
     return f"{table}\n\nWikiText-2's test text as published, perplexity of its 245,569 words and line ends: {told}."
 
 
+def places(time: str) -> str:
+    """Which text was learned on which processor, where the results are of several."""
+    texts: dict[str, list[str]] = {}
+    for text, row in result(f"quality-{time}")["figures"].items():
+        texts.setdefault(row.get("processor", ""), []).append(text)
+    told = "; ".join(f"{', '.join(names)} on {name}" for name, names in texts.items())
+    return f"\n\nNot all on that machine: {told}." if len(texts) > 1 else ""
+
+
 def best_peer(row: dict[str, Any]) -> str:
     """What the best of the peers needs, and which it is."""
     if "best peer" not in row:
@@ -120,7 +130,8 @@ def quality_sections() -> str:
     """A table for each time that was measured."""
     times = sorted((int(path.stem[8:-1]) for path in RESULTS.glob("quality-*s.json")), key=int)
     return "\n\n".join(
-        f"### {time} seconds\n\n{quality_table(f'{time}s')}\n\n{conditions(f'quality-{time}s')}" for time in times
+        f"### {time} seconds\n\n{quality_table(f'{time}s')}\n\n{conditions(f'quality-{time}s')}{places(f'{time}s')}"
+        for time in times
     )
 
 

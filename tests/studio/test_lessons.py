@@ -166,6 +166,17 @@ def test_of_two_servers_one_begins_and_one_goes_on(still: Studio, monkeypatch: p
     assert all_at_once(lambda one: one.lessons.resume("x")) == ["409", "x"]
 
 
+def test_how_it_ended_is_written_down_while_one_goes_on(still: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    still.lessons.begin("x", ["a.txt"], ASKED)
+    store = Store(still.home)
+    until(lambda: store.rows("SELECT code FROM lessons")[0]["code"] == 0)
+    (still.home / "models" / "x" / "checkpoints" / "step-000000000001").mkdir(parents=True)
+    store.change("lessons", {"code": None}, name="x")
+    monkeypatch.setattr(room.Lessons, "_make_way", lambda _: store.change("lessons", {"code": 0}, name="x"))
+    assert still.lessons.resume("x")["name"] == "x"
+    store.close()
+
+
 def test_a_folder_that_is_a_link_is_let_go_and_not_what_it_leads_to(still: Studio, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "novel.txt").write_text("all of it", encoding="utf-8")

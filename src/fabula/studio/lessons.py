@@ -99,8 +99,10 @@ class Lessons:
                 raise Refusal(409, "nothing is left to go on from: learn it anew", code="not_resumable")
             self._make_way()
             ours = {"process": os.getpid(), "code": None}  # of two servers that would go on with it one does
-            if not self._store.change("lessons", ours, name=name, process=row["process"], code=row["code"]):
-                raise going
+            while not self._store.change("lessons", ours, name=name, process=row["process"], code=row["code"]):
+                process, row = row["process"], self._row(name)
+                if row["process"] != process:  # else how it ended was written down only now
+                    raise going
             self._start(name, ["--resume", str((self._home / name).resolve())])
         return self._told(self._row(name))
 
