@@ -35,6 +35,9 @@ from fabula.source import Source
 EARLY = 0.04
 """Share of the learning after which its speed is known well enough to foretell its end."""
 
+FIRST = 1
+"""Steps that say nothing of the speed: much is made ready in them that is there ever after."""
+
 
 def train(
     corpus: Corpus,
@@ -255,7 +258,7 @@ def _look_ahead(run: Run) -> None:
             raise Interruption
         epochs = min((training.steps or math.inf) / run.feed.steps_per_epoch, training.epochs or math.inf)
     else:
-        if run.is_fitting:  # beside it learning is slower than it will be
+        if run.is_fitting or run.step <= FIRST:  # beside it learning is slower than it will be
             run.learning_from = (run.progress, run.epochs)
             return
         progress, epochs = run.learning_from
