@@ -136,7 +136,7 @@ def quality_sections() -> str:
 
 
 def foretold() -> str:
-    """How the forecast did in runs that its numbers were not fitted to; nothing where there are none."""
+    """How the forecast did in runs that were no part of the fit; nothing where there are none."""
     if not (RESULTS / "foretold-60s.json").exists():
         return ""
     figures = result("foretold-60s")["figures"]
@@ -148,7 +148,7 @@ def foretold() -> str:
     ]
     inside = len(figures) - len(missed)
     return f"""
-The forecast, in runs of a minute that its numbers were not fitted to: inside its interval on {inside} of {len(figures)}
+The forecast, in new runs of a minute of the texts that its numbers were fitted to: inside its interval on {inside} of {len(figures)}
 texts (the aim: all, 4 the least). Missed: {", ".join(missed) or "none"}.
 
 {conditions("foretold-60s")}
