@@ -148,8 +148,8 @@ def foretold() -> str:
     ]
     inside = len(figures) - len(missed)
     return f"""
-The forecast, in new runs of a minute of the texts that its numbers were fitted to: inside its interval on {inside} of {len(figures)}
-texts (the aim: all, 4 the least). Missed: {", ".join(missed) or "none"}.
+The forecast, in new runs of a minute of the texts that its numbers were fitted to: inside its interval on {inside} of
+{len(figures)} texts (the aim: all, 4 the least). Missed: {", ".join(missed) or "none"}.
 
 {conditions("foretold-60s")}
 """
