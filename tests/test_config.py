@@ -118,3 +118,8 @@ def test_a_huge_value_does_not_make_a_huge_message() -> None:
         with pytest.raises(UsageError) as caught:
             config.resolve(layer)
         assert len(str(caught.value)) < 500
+
+
+def test_a_name_that_is_no_text_is_one_line() -> None:
+    with pytest.raises(UsageError, match=r"unknown setting training\.1: "):
+        config.resolve({"training": {1: 2}})

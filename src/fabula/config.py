@@ -340,7 +340,7 @@ def resolve(*layers: Layer) -> Settings:
             for field, value in fields.items():
                 if field not in known:
                     raise UsageError(
-                        f"unknown setting {section}.{field[:40]}: {section} has {', '.join(sorted(known))}"
+                        f"unknown setting {section}.{str(field)[:40]}: {section} has {', '.join(sorted(known))}"
                     )
                 merged[section][field] = value
     return Settings(**{name: kind(**merged[name]) for name, kind in SECTIONS.items()})  # pyrefly: ignore
