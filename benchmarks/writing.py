@@ -44,7 +44,7 @@ def main() -> None:
     share = [
         tokens * PRODUCTS / (rate * 1e9) for tokens, rate in zip(rows["fp32, 64 stories"], rows["product"], strict=True)
     ]
-    rates = ("product", "weights once")
+    rates = ("product", "weights once", "int8 weights once")
     write(
         "writing",
         {
@@ -52,6 +52,8 @@ def main() -> None:
             "tokens/s": {way: round(value) for way, value in speed.items() if way not in rates},
             "weights once, times/s": round(speed["weights once"]),
             "fp32, of the weights once": over("fp32", "weights once"),
+            "int8 weights once, times/s": round(speed["int8 weights once"]),
+            "int8, of the weights once": over("int8", "int8 weights once"),
             "product GFLOP/s": round(speed["product"]),
             "fp32 over": {way: over("fp32", way) for way in PEERS},
             "int8 over": {way: over("int8", way) for way in PEERS},
@@ -132,29 +134,32 @@ def product() -> float:
     return products(1024, 1024, 1024) * 2 * 1024**3 / 1e9
 
 
-def weights_once() -> float:
-    """How often in a second a vector is multiplied with as many numbers in fp32 as a step of one story reads.
+def weights_once(*, int8: bool = False) -> float:
+    """How often in a second a vector is multiplied with as many numbers as a step of one story reads.
 
     No step that reads its weights can be faster than memory and caches bring them.
     """
-    return products(1, HIDDEN, PRODUCTS // 2 // HIDDEN)
+    return products(1, HIDDEN, PRODUCTS // 2 // HIDDEN, int8=int8)
 
 
-def products(rows: int, inner: int, columns: int) -> float:
-    """onnxruntime's products of two matrices in fp32 in a second, the second one being known before."""
+def products(rows: int, inner: int, columns: int, *, int8: bool = False) -> float:
+    """onnxruntime's products of two matrices in a second, the second one being known before."""
     import onnxruntime
     from onnx import TensorProto, helper, numpy_helper
 
     rng = np.random.default_rng(0)
-    ends = [
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, (rows, size))
-        for name, size in (("a", inner), ("c", columns))
-    ]
-    known = numpy_helper.from_array(rng.random((inner, columns), np.float32), "b")
-    graph = helper.make_graph([helper.make_node("MatMul", ["a", "b"], ["c"])], "product", ends[:1], ends[1:], [known])
+    kinds = (TensorProto.UINT8, TensorProto.INT32) if int8 else (TensorProto.FLOAT, TensorProto.FLOAT)
+    a, c = (
+        helper.make_tensor_value_info(name, kind, (rows, size))
+        for name, kind, size in zip("ac", kinds, (inner, columns), strict=True)
+    )
+    first, second = (rng.integers(0, 64, shape) for shape in ((rows, inner), (inner, columns)))
+    known = numpy_helper.from_array(second.astype(np.int8 if int8 else np.float32), "b")
+    node = helper.make_node("MatMulInteger" if int8 else "MatMul", ["a", "b"], ["c"])
+    graph = helper.make_graph([node], "product", [a], [c], [known])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    feed = {"a": rng.random((rows, inner), np.float32)}
+    feed = {"a": first.astype(np.uint8 if int8 else np.float32)}
     return per_second(lambda: session.run(None, feed))
 
 
@@ -206,6 +211,7 @@ def plain(stories: int = 1) -> float:
 PEERS = ("nn.LSTM", "lstm_cell", "plain int8")
 WAYS: dict[str, Callable[[], float]] = {
     "weights once": weights_once,
+    "int8 weights once": lambda: weights_once(int8=True),
     "fp32": engine,
     "int8": lambda: engine(int8=True),
     "nn.LSTM": lambda: eager("nn.LSTM"),

@@ -293,6 +293,8 @@ def writing_table(question: str) -> str:
         if (once := figures.get("weights once, times/s"))
         else ""
     )
+    if whole := figures.get("int8 weights once, times/s"):
+        bound += f" In int8 {whole:,} times; int8 tells {figures['int8, of the weights once']:.2f} of that."
     return "\n".join(
         [
             "| way | one story | over `nn.LSTM` | over `lstm_cell` | over onnxruntime's int8 | 64 stories | over one |",
