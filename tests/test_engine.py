@@ -7,6 +7,7 @@ import subprocess
 import sys
 import weakref
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from fabula import clusters, machine
 from fabula.config import ModelConfig
 from fabula.engine import Engine, check_weights, expected_shapes
 from fabula.engine import network as network_room
-from fabula.engine.graph import STEPS, WEIGHT_STEPS
+from fabula.engine.graph import PATIENT_SPIN, SPIN, STEPS, WEIGHT_STEPS
 from fabula.engine.plan import build
 from fabula.errors import FolderError
 from fabula.sampling import choose, temperature
@@ -339,6 +340,57 @@ def test_one_story_alone_has_fewer_threads_and_the_same_bits(monkeypatch: pytest
                 (a[n : n + 1] == b).all() for n, (_, own) in enumerate(rows) for a, b in zip(state, own, strict=True)
             )
         assert len(set(map(id, engine._sessions.values()))) == 2
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_what_one_story_was_told_stays_when_it_and_others_go_on(cell: str) -> None:
+    config, weights = network(cell, ngrams=3)
+    engine = Engine(config, V, weights, int8=True)
+    begun = engine.initial_state(1)
+    told = engine.step(np.array([1]), begun)
+    kept = told[0].copy(), tuple(part.copy() for part in told[1])
+    others = [engine.step(np.array([unit]), told[1]) for unit in range(V)]
+    assert (told[0] == kept[0]).all()
+    assert all((a == b).all() for a, b in zip(told[1], kept[1], strict=True))
+    assert not any(part.any() for part in begun[:-1])  # the last are the units before
+    again = engine.step(np.array([1]), begun)
+    assert (again[0] == told[0]).all()
+    assert len({scores.tobytes() for scores, _ in others}) == V
+    with pytest.raises(ValueError, match="shorter"):
+        engine.step(np.array([1]), begun[:-1])
+
+
+def test_many_threads_tell_one_story_each_with_one_engine() -> None:
+    config, weights = network()
+    engine = Engine(config, V, weights, int8=True)
+
+    def tell(first: int) -> list[int]:
+        state, units = engine.initial_state(1), [first]
+        for _ in range(60):
+            scores, state = engine.step(np.array(units[-1:]), state)
+            units.append(int(scores[0].argsort()[-2]))
+        return units
+
+    alone = [tell(first) for first in range(V)]
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(tell, range(V))) == alone
+
+
+@pytest.mark.parametrize("int8", [False, True])
+def test_threads_of_one_story_are_patient_on_a_quiet_machine(int8: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    config, weights = network(hidden=128, embedding=16)
+    ids, told = np.array([1]), list[tuple[NDArray[np.float32], list[str]]]()
+    for quiet in (True, False):
+        monkeypatch.setattr(machine, "is_quiet", lambda looks, quiet=quiet: bool(quiet and looks))
+        engine = Engine(config, V, weights, threads=2, int8=int8)
+        scores, _ = engine.step(ids, engine.initial_state(1))
+        engine.step(np.array([1, 2]), engine.initial_state(2))
+        options = [session.get_session_options() for session in engine._sessions.values()]
+        told.append((scores, [one.get_session_config_entry("session.intra_op.spin_duration_us") for one in options]))
+    (patient, spun), (hurried, slept) = told
+    assert (patient == hurried).all()
+    assert spun == [str(PATIENT_SPIN), str(SPIN)][: 1 + int8]  # of one story, and of several
+    assert slept == [str(SPIN), str(SPIN)][: 1 + int8]
 
 
 def test_probabilities_add_up_to_one_and_nothing_is_no_step() -> None:

@@ -19,13 +19,13 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def is_quiet() -> bool:
+def is_quiet(looks: int = LOOKS) -> bool:
     """Whether no other program computes just now; False where the system does not say."""
     seen = []
     try:
-        for _ in range(LOOKS):
+        for look in range(looks):
+            time.sleep(BETWEEN if look else 0)
             seen.append(int(Path("/proc/loadavg").read_text(encoding="ascii").split()[3].split("/")[0]))
-            time.sleep(BETWEEN)
     except (OSError, ValueError, IndexError):
         return False
     return min(seen) <= 1  # this thread itself

@@ -33,6 +33,13 @@ ALONE = 1 << 22
 """Bytes of weights that do so for a single row: a thread sleeps between steps, and reads a few MB in no more time than
 it takes to wake."""
 
+SPIN = 20
+"""Microseconds that a thread spins for what comes next before it sleeps: longer ones steal the core of whoever else is
+at work, which costs far more."""
+
+PATIENT_SPIN = 100
+"""Microseconds that outlast the drawing of a unit, so that no thread has to be woken in every step of a story."""
+
 WEIGHT_STEPS = 63
 """Steps of a weight to either side of zero: two products of a weight and an input then fit into 16 bits, in which
 processors without instructions of their own for this add them."""
@@ -143,8 +150,11 @@ class Graph:
         shares = sum(array.nbytes for array in worked) // ALONE if alone else sum(a.size for a in worked) // SHARE
         return min(THREADS, machine.cores(), 1 + shares)
 
-    def session(self, threads: int) -> onnxruntime.InferenceSession:
-        """The graph ready to run; the weights are handed over in memory, so their size has no bound and no cost."""
+    def session(self, threads: int, *, patient: bool = False) -> onnxruntime.InferenceSession:
+        """The graph ready to run, with threads that are `patient` or sleep soon.
+
+        The weights are handed over in memory, so their size has no bound and no cost.
+        """
         import onnxruntime  # noqa: PLC0415
         from onnx import TensorProto, helper  # noqa: PLC0415
 
@@ -160,8 +170,7 @@ class Graph:
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-        # Threads that spin longer for the next step steal the core of whoever else is at work, which costs far more.
-        options.add_session_config_entry("session.intra_op.spin_duration_us", "20")
+        options.add_session_config_entry("session.intra_op.spin_duration_us", str(PATIENT_SPIN if patient else SPIN))
         options.log_severity_level = 3  # errors only: stderr belongs to the command
         options.enable_cpu_mem_arena = False  # an arena keeps the largest batch for ever
         values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in self.weights.values()]

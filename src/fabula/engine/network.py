@@ -7,12 +7,15 @@ Rows never mix in the graph, so a story's numbers are the same bits alone and be
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fabula import machine
 from fabula.config import ModelConfig
+from fabula.engine.desk import Desk
 from fabula.engine.graph import Floats, Graph, Weights
 from fabula.engine.layers import KINDS
 from fabula.engine.plan import build, top
@@ -27,6 +30,9 @@ State = tuple[Floats, ...]
 
 With n-grams of N units a last array (B, N-1) holds the units before, as floats.
 """
+
+LOOKS = 2
+"""How often an engine looks whether the machine is quiet: it has milliseconds to begin in."""
 
 _NUMBERS = 1 << 23
 """Intermediate numbers computed at once (32 MB), whatever the vocabulary and the length of the text."""
@@ -52,8 +58,11 @@ class Engine:
         self._before = (config.ngrams or 2) - 1 if config.buckets else 0
         self._memories += ["before"] if self._before else []
         self._news = [f"{name}.new" for name in self._memories]
+        # A single moment may have a graph of its own: a loop around it would take longer than many a layer.
+        self._parted = int8 or kind.loops
         self._config, self._weights, self._int8, self._threads = config, weights, int8, threads
         self._sessions: dict[tuple[bool, bool], InferenceSession] = {}
+        self._made: dict[tuple[bool, int, bool], InferenceSession] = {}
         self._graphs: dict[bool, Graph] = {}  # kept, for the sessions read the weights where they lie
         self._open(single=self._parted, alone=self._parted)
 
@@ -61,11 +70,6 @@ class Engine:
     def weights(self) -> Weights:
         """The arrays it was made of."""
         return self._weights
-
-    @property
-    def _parted(self) -> bool:
-        """Whether a single moment has a graph of its own: a loop around it would take longer than many a layer."""
-        return self._int8 or KINDS[self._config.cell].loops
 
     def _open(self, *, single: bool, alone: bool = False) -> InferenceSession:
         """The session for single moments, of one story `alone` or of several, or the one for any number of both."""
@@ -75,11 +79,21 @@ class Engine:
                 self._graphs[single] = build(
                     self._config, self._vocabulary, self._weights, int8=self._int8, single=single, ready=ready
                 )
-            graph, other = self._graphs[single], self._sessions.get((single, not alone))
+            graph = self._graphs[single]
             threads = self._threads or graph.threads(alone=alone)
-            alike = other is not None and threads == other.get_session_options().intra_op_num_threads
-            self._sessions[single, alone] = other if other and alike else graph.session(threads)
+            # What reads many stories has long steps, between which there is more to do than waiting is worth.
+            patient = threads > 1 and (alone or not self._parted) and machine.is_quiet(LOOKS)
+            if (single, threads, patient) not in self._made:
+                self._made[single, threads, patient] = graph.session(threads, patient=patient)
+            self._sessions[single, alone] = self._made[single, threads, patient]
         return self._sessions[single, alone]
+
+    @cached_property
+    def _desk(self) -> Desk:
+        """Where a single story is told."""
+        shapes = {name: array.shape for name, array in zip(self._memories, self.initial_state(1), strict=True)}
+        says = {"log_probabilities": (1, self._vocabulary)} | {f"{name}.new": own for name, own in shapes.items()}
+        return Desk(self._open(single=True, alone=True), {"ids": (1,)} | shapes, says)
 
     def initial_state(self, batch: int) -> State:
         """The state before the first unit: zeros, and an end mark for each unit that an n-gram looks back to."""
@@ -103,7 +117,15 @@ class Engine:
 
     def step(self, ids: Integers, state: State) -> tuple[Floats, State]:
         """Take in one unit each and say what comes next: ids (B,) -> log-probabilities (B, V) and the new state."""
-        return self._run(ids[:, None], state, 1)
+        if not self._parted:
+            return self._run(ids[:, None], state, 1)
+        if len(ids) == 1:
+            found, *news = self._desk.step((ids, *state))
+        else:
+            feed = dict(zip(("ids", *self._memories), (np.asarray(ids, np.int64), *state), strict=True))
+            said = self._open(single=True).run(["log_probabilities", *self._news], feed)
+            found, *news = cast("list[Floats]", said)
+        return found, tuple(news)
 
     def score(self, ids: Integers, targets: Integers, state: State) -> tuple[Floats, NDArray[np.bool_], State]:
         """Judge the last K moments: ids (B, T), targets (B, K) -> nats (B, K), hits (B, K), state.
@@ -124,13 +146,8 @@ class Engine:
 
     def _run(self, ids: Integers, state: State, judged: int, wanted: str = "log_probabilities") -> tuple[Floats, State]:
         """ids (B, T) -> log-probabilities (K*B, V) of the last `judged` moments, time-first, and the new state."""
-        if self._parted and ids.shape[1] == judged == 1:
-            feed: dict[str, NDArray[Any]] = {"ids": np.ascontiguousarray(ids[:, 0], np.int64)}
-            feed |= zip(self._memories, state, strict=True)
-            session = self._open(single=True, alone=len(ids) == 1)
-            found, *news = cast("list[Floats]", session.run([wanted, *self._news], feed))
-            return found, tuple(news)
-        feed = {"ids": np.ascontiguousarray(ids.T, np.int64), "from": np.array([ids.shape[1] - judged], np.int64)}
+        first = np.array([ids.shape[1] - judged], np.int64)
+        feed: dict[str, NDArray[Any]] = {"ids": np.ascontiguousarray(ids.T, np.int64), "from": first}
         feed |= {name: array[None] for name, array in zip(self._memories, state, strict=True)}  # (B, H) -> (1, B, H)
         found, *news = cast("list[Floats]", self._open(single=False).run([wanted, *self._news], feed))
         return found, tuple(new[0] for new in news)  # (1, B, H) -> (B, H)

@@ -1,0 +1,47 @@
+"""Where the numbers of one story lie while it is told; knows no network, only what its session reads and says."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+
+class Desk:
+    """A session whose inputs and outputs keep their places: finding new ones takes a tenth of a step of one story.
+
+    `reads` and `says` are the shapes of its inputs and outputs by name, all of them fp32 but for `ids`. Several threads
+    may use it, one after another.
+    """
+
+    def __init__(
+        self,
+        session: InferenceSession,
+        reads: Mapping[str, tuple[int, ...]],
+        says: Mapping[str, tuple[int, ...]],
+    ) -> None:
+        from onnxruntime import OrtValue  # noqa: PLC0415 - takes a tenth of a second to import
+
+        self._session, self._binding, self._lock = session, session.io_binding(), threading.Lock()
+        self._reads: list[NDArray[Any]] = []
+        self._says: list[NDArray[np.float32]] = []
+        for name, shape in reads.items():
+            self._reads.append(np.zeros(shape, np.int64 if name == "ids" else np.float32))
+            self._binding.bind_ortvalue_input(name, OrtValue.ortvalue_from_numpy(self._reads[-1]))  # not a copy
+        for name, shape in says.items():
+            self._says.append(np.zeros(shape, np.float32))
+            self._binding.bind_ortvalue_output(name, OrtValue.ortvalue_from_numpy(self._says[-1]))
+
+    def step(self, arrays: Sequence[NDArray[Any]]) -> list[NDArray[np.float32]]:
+        """What it says to arrays in the order of `reads`: new arrays in the order of `says`."""
+        with self._lock:
+            for place, array in zip(self._reads, arrays, strict=True):
+                place[...] = array
+            self._session.run_with_iobinding(self._binding)
+            return [place.copy() for place in self._says]
