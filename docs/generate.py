@@ -256,10 +256,10 @@ does not.
 
 {tables}
 
-The aims over `nn.LSTM` were 12 times (fp32) and 45 (int8), 8 and 30 the least that is acceptable: in fp32 reached on the
-first of these machines, in int8 missed on all. They were set where `nn.LSTM` made 229 to 325 tokens a second, as it does on
-the first; where it makes more, less room is left below what memory gives. The other aims: 0.9 of the product, 0.7 the
-least; 64 stories in int8 3 times as fast as one, 1.6 the least.
+The aims over `nn.LSTM` were 12 times (fp32) and 45 (int8), 8 and 30 the least that is acceptable: in fp32 reached on
+the first of these machines, in int8 missed on all. They were set where `nn.LSTM` made 229 to 325 tokens a second, as
+it does on the first; where it makes more, less room is left below what memory gives. The other aims: 0.9 of the
+product, 0.7 the least; 64 stories in int8 3 times as fast as one, 1.6 the least.
 
 A model of the text tales, trained for a minute:
 
