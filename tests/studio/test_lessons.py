@@ -177,6 +177,26 @@ def test_how_it_ended_is_written_down_while_one_goes_on(still: Studio, monkeypat
     store.close()
 
 
+def test_what_has_just_ended_is_judged_by_what_it_returned(still: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    written, change = threading.Event(), Store.change
+
+    def slowly(store: Store, table: str, values: dict[str, Any], **where: object) -> bool:
+        if values.get("code") is not None:
+            assert written.wait(60)
+        return change(store, table, values, **where)
+
+    monkeypatch.setattr(Store, "change", slowly)
+    still.lessons.begin("x", ["a.txt"], ASKED)
+    before = still.lessons._row("x")
+    until(lambda: still.lessons.told("x")["state"] != "running")
+    assert still.lessons.told("x")["state"] == "done"
+    assert still.lessons._row("x")["code"] is None
+    written.set()
+    until(lambda: still.lessons._row("x")["code"] == 0)
+    until(lambda: not still.lessons._children)
+    assert still.lessons._told(before)["state"] == "done"  # a row that was read before that was written
+
+
 def test_a_folder_that_is_a_link_is_let_go_and_not_what_it_leads_to(still: Studio, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "novel.txt").write_text("all of it", encoding="utf-8")

@@ -175,6 +175,17 @@ class Lessons:
             return child.poll() is None
         return _is_at(number, (self._home / row["name"]).resolve())
 
+    def _code(self, row: Mapping[str, Any]) -> object:
+        """What one returned that ended, perhaps so lately that it is not written down; None where nobody saw it end."""
+        if row["code"] is not None:
+            return row["code"]
+        child = self._children.get(row["name"])
+        if child is not None and child.pid == row["process"]:
+            return child.poll()
+        ours = (row["name"], row["process"])
+        written = self._store.rows("SELECT code FROM lessons WHERE name = ? AND process = ?", *ours)
+        return written[0]["code"] if written else None
+
     # --- what is known ---------------------------------------------------------------------------------------------
 
     def _row(self, name: str) -> dict[str, Any]:
@@ -187,19 +198,20 @@ class Lessons:
         name, asked = row["name"], _asked(row["asked"])
         history = History(self._home / name)
         history.recall()
-        shown, model, running = history.state, self._has_model(name), self._is_running(row)
-        resumable = folder.latest_step(self._home / name) is not None
+        running = self._is_running(row)  # asked first: what it leaves behind is there when it has ended
+        shown, model = history.state, self._has_model(name)
+        resumable, code = folder.latest_step(self._home / name) is not None, None if running else self._code(row)
         if running:
             state = "stopping" if row["stopping"] else "running"
-        elif row["code"] == 0 or (row["code"] is None and model and not resumable):
+        elif code == 0 or (code is None and model and not resumable):
             state = "done"
-        elif row["code"] in STOPPED or (row["code"] is None and resumable):
+        elif code in STOPPED or (code is None and resumable):
             state = "stopped"
         else:
             state = "failed"
         return {
             "name": name, "texts": asked["texts"], "time": asked["time"], "state": state,
-            "error": self._fault(name, row["code"]) if state == "failed" else None, "begun": row["begun"],
+            "error": self._fault(name, code) if state == "failed" else None, "begun": row["begun"],
             "progress": 1.0 if state == "done" else min(1.0, _number(shown.get("progress"))),
             "seconds": round(_number(shown.get("seconds")), 1),
             "resumable": resumable and not running, "model": model,
