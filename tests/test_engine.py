@@ -63,14 +63,14 @@ class Reference:
         self.w = {name: array.astype(np.float64) for name, array in weights.items()}
 
     def times(self, x: NDArray[np.float64], weight: NDArray[np.float64], *, bounded: bool) -> NDArray[np.float64]:
-        """x (B, I) times a weight (O, I): in whole steps of each row and of each output, where they are asked for."""
+        """x (B, I) times a weight (O, I): in whole steps of each row and of all weights, where they are asked for."""
         if not self.int8:
             return x @ weight.T
         x, weight = x.astype(np.float32), weight.astype(np.float32)
         row = np.float32(1 / 127) if bounded else np.abs(x).max(axis=1, keepdims=True) * np.float32(1 / 127)
-        column = np.abs(weight).max(axis=1) / np.float32(63)
-        whole = np.rint(x / row).astype(np.int64) @ np.rint(weight / column[:, None]).astype(np.int64).T
-        return whole * np.float64(row) * column
+        step = np.abs(weight).max() / np.float32(63)
+        whole = np.rint(x / row).astype(np.int64) @ np.rint(weight / step).astype(np.int64).T
+        return whole * np.float64(row) * step
 
     def step(self, ids: NDArray[np.int64], state: list[NDArray[np.float64]]) -> tuple[NDArray[np.float64], list]:
         x, new, heard = self.w["embedding.weight"][ids], [], []

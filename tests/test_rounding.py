@@ -23,7 +23,7 @@ def network(hidden: int) -> tuple[ModelConfig, dict[str, np.ndarray]]:
     config = ModelConfig(layers=1, hidden=hidden, embedding=32, head="tied", dropout=0.0)
     rng = np.random.default_rng(3)
     shapes = expected_shapes(config, V)
-    return config, {name: rng.normal(0, 0.2, shape).astype(np.float32) for name, shape in shapes.items()}
+    return config, {name: rng.normal(0, 0.1, shape).astype(np.float32) for name, shape in shapes.items()}
 
 
 def told_by(config: ModelConfig, weights: dict[str, np.ndarray]) -> list[np.ndarray]:

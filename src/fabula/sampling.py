@@ -86,7 +86,7 @@ def choose(
     for keep in filters:
         left = keep(left, history)
     while True:
-        top = left[left.argmax()]  # several times as fast as max()
+        top = left.item(left.argmax())  # several times as fast as max()
         draw = rng.random()
         if not math.isfinite(top):
             break
@@ -106,12 +106,13 @@ def _step(likely: Scores, draw: float) -> int:
 
     Found among blocks of units first: to sum a ladder of all would take most of the time of a drawing.
     """
-    blocks = np.add.reduceat(likely, _block_starts(len(likely))).cumsum(dtype=np.float64)
-    height = draw * float(blocks[-1])
+    climb = np.add.accumulate  # twice as fast as cumsum()
+    blocks = climb(np.add.reduceat(likely, _block_starts(len(likely))), dtype=np.float64)
+    height = draw * blocks.item(-1)
     block = _first_above(blocks, height)
     start = block * BLOCK
-    ladder = likely[start : start + BLOCK].cumsum(dtype=np.float64)
-    return start + _first_above(ladder, height - float(blocks[block - 1]) if block else height)
+    ladder = climb(likely[start : start + BLOCK], dtype=np.float64)
+    return start + _first_above(ladder, height - blocks.item(block - 1) if block else height)
 
 
 def _first_above(ladder: NDArray[np.float64], height: float) -> int:

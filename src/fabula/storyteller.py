@@ -251,19 +251,21 @@ class Storyteller:
         window = self.settings.model.window
         opening = tales[0].window(window) if window else [self.tokenizer.end, *ids]
         scores, state = self._foretell([opening], self.engine.initial_state(1))
-        rows = np.zeros(len(tales), np.intp)  # all stories go on from the one prompt
+        rows = [0] * len(tales)  # all stories go on from the one prompt
         while True:
             for tale, row in zip(tales, rows, strict=True):
                 yield tale, tale.go_on(self._mixed(tale, scores[row]))
             going = [place for place, tale in enumerate(tales) if not tale.over]
             if not going:
                 return
-            tales, rows = [tales[place] for place in going], rows[going]
+            tales, rows = [tales[place] for place in going], [rows[place] for place in going]
             if window:
                 scores, state = self._foretell([t.window(window) for t in tales], self.engine.initial_state(len(tales)))
             else:
-                scores, state = self._foretell([[t.latest] for t in tales], tuple(memory[rows] for memory in state))
-            rows = np.arange(len(tales))
+                if len(rows) != len(scores):
+                    state = tuple(memory[rows] for memory in state)
+                scores, state = self.engine.step(np.array([tale.latest for tale in tales]), state)
+            rows = list(range(len(tales)))
 
     def _mixed(self, tale: Tale, scores: Floats) -> Floats:
         """Log-probabilities (V,) after what a story has told so far."""

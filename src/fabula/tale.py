@@ -5,6 +5,7 @@ Legend: V vocabulary.
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,7 +77,7 @@ class Tale:
         self._constraints, self._queue = constraints, list[int]()
         self.latest = tokenizer.end
         self._tokenizer, self._filters, self._rng, self._ending = tokenizer, filters, rng, ending
-        self._history, self._given = list(prompt), len(prompt)
+        self._history, self._given = array("i", prompt), len(prompt)
         self._first = 0  # place in the history where the present story begins
         self._exact, self._seam = exact, seam
         self._budget = budget or PATIENCE * ending.most
@@ -147,7 +148,7 @@ class Tale:
 
     def resume(self, place: Place) -> None:
         """Go on from there, nothing being told yet: all that comes is what would have come there."""
-        self.latest, self._history, self._first = place.latest, list(place.recent), place.first
+        self.latest, self._history, self._first = place.latest, array("i", place.recent), place.first
         self._given, self._seam, self.held, self._lead = len(place.recent) - place.told, False, place.held, place.held
         state, increment = place.chance
         self._rng.bit_generator.state = {
@@ -161,5 +162,5 @@ class Tale:
 
     def window(self, size: int) -> list[int]:
         """The last `size` units of the present story, after end marks where it has not so many."""
-        units = self._history[max(self._first, len(self._history) - size) :]
+        units = self._history[max(self._first, len(self._history) - size) :].tolist()
         return [self._tokenizer.end] * (size - len(units)) + units

@@ -2,8 +2,9 @@
 
 Legend: N rows, I inputs, O outputs of a product. It knows no network.
 
-In whole numbers a weight becomes one of 127 steps of its output's scale, and a number that goes in one of 255 steps of
-its row's scale; the products and their sums are then exact, whatever the processor and however many rows there are.
+In whole numbers a weight becomes one of 127 steps up to the largest of its matrix, and a number that goes in one of 255
+steps up to the largest of its row; the products and their sums are then exact, whatever the processor and however many
+rows there are. A scale for each output would make a step a tenth slower, and text predicted no better.
 """
 
 from __future__ import annotations
@@ -54,38 +55,49 @@ TINY = 1e-30
 class Graph:
     """An ONNX graph under construction.
 
-    `int8` makes its products in whole numbers, `single` says that it reads one moment at a time.
+    `int8` makes its products in whole numbers, `single` says that it reads one moment at a time, `alone` that there is
+    one row only.
     """
 
     def __init__(
-        self, *, int8: bool = False, single: bool = False, weights: dict[str, NDArray[Any]] | None = None
+        self,
+        *,
+        int8: bool = False,
+        single: bool = False,
+        alone: bool = False,
+        weights: dict[str, NDArray[Any]] | None = None,
     ) -> None:
-        self.int8, self.single = int8, single
+        self.int8, self.single, self.alone = int8, single, alone
         self.nodes: list[onnx.NodeProto] = []
         self.inputs: list[onnx.ValueInfoProto] = []
         self.outputs: list[onnx.ValueInfoProto] = []
         self.weights: dict[str, NDArray[Any]] = {} if weights is None else weights
 
     def add(self, operator: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any) -> None:  # noqa: ANN401
-        """Add a node."""
+        """Add a node; `domain` is ONNX's own if none is named."""
         from onnx import helper  # noqa: PLC0415 - onnx and onnxruntime take an eighth of a second to import
 
         self.nodes.append(helper.make_node(operator, inputs, outputs, **attributes))
 
     def inside(self) -> Graph:
         """A graph for the body of a loop in this one: it sees the same weights."""
-        return Graph(int8=self.int8, single=self.single, weights=self.weights)
+        return Graph(int8=self.int8, single=self.single, alone=self.alone, weights=self.weights)
 
     def gather(self, table: str, ids: str, out: str, *, whole: bool) -> None:
         """Rows of a table (V, I) -> out (..., I); `whole` says that they go into products only."""
         if not (self.int8 and whole):
             self.add("Gather", [table, ids], [out])
             return
-        rows, scales = f"{table}.rows", f"{table}.rows.scales"
+        rows, sizes = f"{table}.rows", f"{table}.rows.sizes"
         if rows not in self.weights:
-            self.weights[rows], self.weights[scales] = rounded_rows(self.weights[table])
+            self.weights[rows], self.weights[sizes] = rounded_rows(self.weights[table])
         self.add("Gather", [rows, ids], [f"{out}.whole"])
-        self.add("Gather", [scales, ids], [f"{out}.scale"])
+        if self.alone:
+            self.add("Gather", [sizes, ids], [f"{out}.size"])  # (1,)
+        else:
+            self.add("Constant", [], ["columns"], value_ints=[-1])
+            self.add("Gather", [sizes, ids], [f"{out}.size.flat"])  # (...,)
+            self.add("Unsqueeze", [f"{out}.size.flat", "columns"], [f"{out}.size"])  # (..., 1)
 
     def product(
         self, rows: str, weight: str, out: str, bias: str = "", *, bounded: bool = False, deep: bool = False
@@ -105,43 +117,43 @@ class Graph:
             self.add("Gemm", [rows, weight, bias] if bias else [rows, weight], [out], transB=1)
 
     def _product_in_whole_numbers(self, rows: str, weight: str, out: str, bias: str, *, bounded: bool) -> None:
-        """Each operation by itself: the one that does all of it divides its work badly, and takes three times as long
-        for a single row."""
-        from onnx import TensorProto  # noqa: PLC0415
-
-        whole, scales = f"{weight}.int8", f"{weight}.scales"
+        """One operation where every row has the same size. Others are scaled afterwards, by the same product of two
+        numbers as a single row is at once."""
+        whole, scale = f"{weight}.int8", f"{weight}.scale"
         if whole not in self.weights:
-            self.weights[whole], steps = rounded(self.weights[weight])
-            self.weights[scales] = steps / np.float32(STEPS) if bounded else steps
-        scale = self._rounded(rows, bounded=bounded)
-        self.add("MatMulInteger", [f"{rows}.whole", whole, "zero"], [f"{out}.integers"])
-        self.add("Cast", [f"{out}.integers"], [f"{out}.steps"], to=TensorProto.FLOAT)
-        last = f"{out}.steps"
-        then = [(operator, by) for operator, by in (("Mul", scale), ("Mul", scales), ("Add", bias)) if by]
-        for left, (operator, by) in zip(reversed(range(len(then))), then, strict=True):
-            self.add(operator, [last, by], [f"{out}.{left}" if left else out])
-            last = f"{out}.{left}"
+            self.weights[whole], self.weights[scale] = rounded(self.weights[weight])
+        self.weights["one"] = np.array(1, np.float32)
+        size = self._rounded(rows, bounded=bounded)
+        together = not size or self.alone  # all rows by the same number
+        scales = [size or "one", scale] if together else ["one", "one"]
+        read = [f"{rows}.whole", whole, *scales, "zero", *(["", bias] if bias and not size else [])]
+        last = out if together and (not bias or not size) else f"{out}.product"
+        self.add("MatMulIntegerToFloat", read, [last], domain="com.microsoft")
+        if not together:
+            self.add("Mul", [size, scale], [f"{out}.steps"])  # (..., 1)
+            scaled = f"{out}.scaled" if bias else out
+            self.add("Mul", [last, f"{out}.steps"], [scaled])
+            last = scaled
+        if bias and size:
+            self.add("Add", [last, bias], [out])
 
     def _rounded(self, rows: str, *, bounded: bool) -> str:
-        """Make the rows (..., I) whole, once: the name of their scales (..., 1), none where all are alike."""
+        """Make the rows (..., I) whole, once: the name of their sizes, (..., 1), or (1,) if there is one only; none
+        where that is 1 for all."""
         known = {name for node in self.nodes for name in node.output}
-        self.weights["zero"] = np.array(STEPS + 1, np.uint8)
-        per_step = np.array(1 / STEPS, np.float32)
-        if bounded:
-            self.weights["bounded"] = per_step
-            if f"{rows}.whole" not in known:
-                self.add("QuantizeLinear", [rows, "bounded", "zero"], [f"{rows}.whole"])
-            return ""
-        scale = f"{rows}.scale"
-        if scale not in known:
-            self.weights |= {"tiny": np.array(TINY, np.float32), "one": np.array(1, np.float32), "per step": per_step}
-            self.add("Abs", [rows], [f"{rows}.sizes"])
-            self.add("ReduceMax", [f"{rows}.sizes"], [f"{rows}.largest"], axes=[-1], keepdims=1)
-            self.add("Mul", [f"{rows}.largest", "per step"], [f"{rows}.least"])
-            self.add("Max", [f"{rows}.least", "tiny"], [scale])  # (..., 1)
-            self.add("Div", [rows, scale], [f"{rows}.scaled"])
-            self.add("QuantizeLinear", [f"{rows}.scaled", "one", "zero"], [f"{rows}.whole"])
-        return scale
+        self.weights |= {"zero": np.array(STEPS + 1, np.uint8), "step": np.array(1 / STEPS, np.float32)}
+        size = "" if bounded else f"{rows}.size"
+        if f"{rows}.whole" not in known:
+            inside = rows
+            if size:
+                inside, self.weights["tiny"] = f"{rows}.inside", np.array(TINY, np.float32)
+                self.add("Abs", [rows], [f"{rows}.sizes"])
+                largest = f"{rows}.largest"
+                self.add("ReduceMax", [f"{rows}.sizes"], [largest], axes=[-1], keepdims=0 if self.alone else 1)
+                self.add("Max", [largest, "tiny"], [size])
+                self.add("Div", [rows, size], [inside])
+            self.add("QuantizeLinear", [inside, "step", "zero"], [f"{rows}.whole"])
+        return size
 
     def threads(self, *, alone: bool = False) -> int:
         """As many as there are cores, unless there is too little to do; `alone` for a single row."""
@@ -167,7 +179,8 @@ class Graph:
             stub.external_data.add(key="location", value="memory")
             stubs.append(stub)
         graph = helper.make_graph(self.nodes, "fabula", self.inputs, self.outputs, stubs)
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+        opsets = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]  # ONNX's and onnxruntime's own
+        model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.add_session_config_entry("session.intra_op.spin_duration_us", str(PATIENT_SPIN if patient else SPIN))
@@ -184,26 +197,26 @@ class Graph:
 
 
 def rounded(weight: Floats) -> tuple[NDArray[np.int8], Floats]:
-    """A weight (O, I) in whole steps, turned: (I, O), and the size of a step of each output (O,).
+    """A weight (O, I) in whole steps, turned: (I, O), and what one of them times one of an input's stands for ().
 
-    >>> whole, scales = rounded(np.array([[0.5, -1.0], [0.0, 0.0]], np.float32))
-    >>> whole.tolist(), [round(float(scale) * WEIGHT_STEPS, 4) for scale in scales]
-    ([[31, 0], [-63, 0]], [1.0, 0.0])
+    >>> whole, scale = rounded(np.array([[0.5, -1.0], [0.0, 0.0]], np.float32))
+    >>> whole.tolist(), round(float(scale) * WEIGHT_STEPS * STEPS, 4)
+    ([[31, 0], [-63, 0]], 1.0)
     """
-    scales = np.abs(weight).max(axis=1) / np.float32(WEIGHT_STEPS)  # (O,)
-    steps = weight / np.maximum(scales, np.float32(TINY))[:, None]
-    return np.ascontiguousarray(np.rint(steps).astype(np.int8).T), scales
+    step = np.maximum(np.abs(weight).max(), np.float32(TINY)) / np.float32(WEIGHT_STEPS)
+    whole = np.rint(weight / step).astype(np.int8)
+    return np.ascontiguousarray(whole.T), np.array(step / np.float32(STEPS), np.float32)
 
 
 def rounded_rows(table: Floats) -> tuple[NDArray[np.uint8], Floats]:
-    """Rows (V, I) in whole steps around `STEPS` + 1, and the size of a step of each row (V, 1).
+    """Rows (V, I) in whole steps around `STEPS` + 1, and the size of each row (V,).
 
-    >>> whole, scales = rounded_rows(np.array([[0.5, -1.0], [0.0, 0.0]], np.float32))
-    >>> whole.tolist(), [round(float(scale) * STEPS, 4) for scale in scales[:, 0]]
+    >>> whole, sizes = rounded_rows(np.array([[0.5, -1.0], [0.0, 0.0]], np.float32))
+    >>> whole.tolist(), [round(float(size), 4) for size in sizes]
     ([[192, 1], [128, 128]], [1.0, 0.0])
     """
-    scales = np.maximum(np.abs(table).max(axis=1, keepdims=True) / np.float32(STEPS), np.float32(TINY))
-    return (np.rint(table / scales) + (STEPS + 1)).astype(np.uint8), scales
+    sizes = np.maximum(np.abs(table).max(axis=1), np.float32(TINY))  # (V,)
+    return (np.rint(table / (sizes / np.float32(STEPS))[:, None]) + (STEPS + 1)).astype(np.uint8), sizes
 
 
 def _all(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:

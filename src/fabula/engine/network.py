@@ -61,39 +61,35 @@ class Engine:
         # A single moment may have a graph of its own: a loop around it would take longer than many a layer.
         self._parted = int8 or kind.loops
         self._config, self._weights, self._int8, self._threads = config, weights, int8, threads
-        self._sessions: dict[tuple[bool, bool], InferenceSession] = {}
-        self._made: dict[tuple[bool, int, bool], InferenceSession] = {}
-        self._graphs: dict[bool, Graph] = {}  # kept, for the sessions read the weights where they lie
-        self._open(single=self._parted, alone=self._parted)
+        self._sessions: dict[str, InferenceSession] = {}
+        self._graphs: dict[str, Graph] = {}  # kept, for the sessions read the weights where they lie
+        self._open("alone" if self._parted else "all")
 
     @property
     def weights(self) -> Weights:
         """The arrays it was made of."""
         return self._weights
 
-    def _open(self, *, single: bool, alone: bool = False) -> InferenceSession:
-        """The session for single moments, of one story `alone` or of several, or the one for any number of both."""
-        if (single, alone) not in self._sessions:
-            if single not in self._graphs:
-                ready = next((graph.weights for graph in self._graphs.values()), {})
-                self._graphs[single] = build(
-                    self._config, self._vocabulary, self._weights, int8=self._int8, single=single, ready=ready
-                )
-            graph = self._graphs[single]
+    def _open(self, part: str) -> InferenceSession:
+        """The session for `all` moments, for one `moment` of several stories, or for one of a story `alone`."""
+        if part not in self._sessions:
+            single, alone = part != "all", part == "alone"
+            graph = self._graphs[part] = build(
+                self._config, self._vocabulary, self._weights, int8=self._int8, single=single, alone=alone,
+                ready=next((graph.weights for graph in self._graphs.values()), {}),
+            )  # fmt: skip
             threads = self._threads or graph.threads(alone=alone)
             # What reads many stories has long steps, between which there is more to do than waiting is worth.
             patient = threads > 1 and (alone or not self._parted) and machine.is_quiet(LOOKS)
-            if (single, threads, patient) not in self._made:
-                self._made[single, threads, patient] = graph.session(threads, patient=patient)
-            self._sessions[single, alone] = self._made[single, threads, patient]
-        return self._sessions[single, alone]
+            self._sessions[part] = graph.session(threads, patient=patient)
+        return self._sessions[part]
 
     @cached_property
     def _desk(self) -> Desk:
         """Where a single story is told."""
         shapes = {name: array.shape for name, array in zip(self._memories, self.initial_state(1), strict=True)}
         says = {"log_probabilities": (1, self._vocabulary)} | {f"{name}.new": own for name, own in shapes.items()}
-        return Desk(self._open(single=True, alone=True), {"ids": (1,)} | shapes, says)
+        return Desk(self._open("alone"), {"ids": (1,)} | shapes, says)
 
     def initial_state(self, batch: int) -> State:
         """The state before the first unit: zeros, and an end mark for each unit that an n-gram looks back to."""
@@ -123,7 +119,7 @@ class Engine:
             found, *news = self._desk.step((ids, *state))
         else:
             feed = dict(zip(("ids", *self._memories), (np.asarray(ids, np.int64), *state), strict=True))
-            said = self._open(single=True).run(["log_probabilities", *self._news], feed)
+            said = self._open("moment").run(["log_probabilities", *self._news], feed)
             found, *news = cast("list[Floats]", said)
         return found, tuple(news)
 
@@ -149,7 +145,7 @@ class Engine:
         first = np.array([ids.shape[1] - judged], np.int64)
         feed: dict[str, NDArray[Any]] = {"ids": np.ascontiguousarray(ids.T, np.int64), "from": first}
         feed |= {name: array[None] for name, array in zip(self._memories, state, strict=True)}  # (B, H) -> (1, B, H)
-        found, *news = cast("list[Floats]", self._open(single=False).run([wanted, *self._news], feed))
+        found, *news = cast("list[Floats]", self._open("all").run([wanted, *self._news], feed))
         return found, tuple(new[0] for new in news)  # (1, B, H) -> (B, H)
 
 

@@ -24,17 +24,19 @@ def build(
     *,
     int8: bool = False,
     single: bool = False,
+    alone: bool = False,
     ready: Weights = MappingProxyType({}),
 ) -> Graph:
     """ids (T, B), `from` (1,), memories (1, B, H) -> log-probabilities (N, V) of the moments after `from`, memories.
 
     `top(config)`, the hidden states of the last layer at all moments (T, B, H), is there for those who ask. `int8`
-    makes all products in whole numbers, `single` says that T is always 1, `ready` are the weights of another graph of
-    the same network, made ready already. A graph of single moments leaves out T and the 1 and `from`, and has no `top`.
+    makes all products in whole numbers, `single` says that T is always 1, `alone` that B is, `ready` are the weights of
+    another graph of the same network, made ready already. A graph of single moments leaves out T and the 1 and `from`,
+    and has no `top`.
     """
     from onnx import TensorProto, helper  # noqa: PLC0415
 
-    graph, hidden, kind = Graph(int8=int8, single=single), config.hidden or 0, KINDS[config.cell]
+    graph, hidden, kind = Graph(int8=int8, single=single, alone=alone), config.hidden or 0, KINDS[config.cell]
     memories = {f"{layer}.{slot}": hidden for layer in range(config.layers or 0) for slot in kind.slots}
     if config.buckets:
         memories["before"] = (config.ngrams or 2) - 1
@@ -90,40 +92,52 @@ def _add_ngrams(graph: Graph, longest: int, buckets: int) -> None:
     """The vectors of the last 2, 3, ... units: ids (T, B), before (1, B, N-1) -> ngrams (T, B, E), before.new."""
     from onnx import TensorProto  # noqa: PLC0415
 
+    factors = np.zeros((longest, longest - 1), np.int64)  # (N, L), the latest unit last, a length for each column
+    for column, length in enumerate(lengths(longest)):
+        factors[longest - length :, column] = MULTIPLIERS[:length][::-1]
+    apart = np.array([APART * (length - 2) for length in lengths(longest)])  # (L,)
+    graph.weights |= {"ngrams.factors": factors, "ngrams.apart": apart, "ngrams.buckets": np.array(buckets)}
+    if graph.single:
+        _add_window(graph)
+    else:
+        _add_windows(graph, longest)
+    graph.add("MatMul", ["ngrams.windows", "ngrams.factors"], ["ngrams.sums"])  # (T, B, L)
+    graph.add("Add", ["ngrams.sums", "ngrams.apart"], ["ngrams.keys"])
+    graph.add("Mod", ["ngrams.keys", "ngrams.buckets"], ["ngrams.rows"])
+    graph.add("Gather", ["ngrams.weight", "ngrams.rows"], ["ngrams.vectors"])  # (T, B, L, E)
+    graph.add("Constant", [], ["ngrams.axis"], value_ints=[-2])
+    graph.add("ReduceSum", ["ngrams.vectors", "ngrams.axis"], ["ngrams"], keepdims=0)
+    graph.add("Cast", ["before.ids.new"], ["before.new"], to=TensorProto.FLOAT)
+
+
+def _add_window(graph: Graph) -> None:
+    """The last units of a single moment: ids (B,), before (B, N-1) -> ngrams.windows (B, N), before.ids.new."""
+    from onnx import TensorProto  # noqa: PLC0415
+
+    graph.add("Cast", ["before"], ["before.ids"], to=TensorProto.INT64)
+    graph.add("Unsqueeze", ["ids", "second"], ["ids.column"])
+    graph.add("Concat", ["before.ids", "ids.column"], ["ngrams.windows"], axis=1)
+    graph.add("Slice", ["ngrams.windows", "second", "last", "second"], ["before.ids.new"])  # (B, N-1)
+
+
+def _add_windows(graph: Graph, longest: int) -> None:
+    """The last units of each moment: ids (T, B), before (1, B, N-1) -> ngrams.windows (T, B, N), before.ids.new."""
+    from onnx import TensorProto  # noqa: PLC0415
+
     def number(name: str, value: int) -> str:
         graph.add("Constant", [], [name], value_ints=[value])  # (1,)
         return name
 
-    ids, before = "ids", "before"
-    if graph.single:
-        ids = "ids.row"
-        graph.add("Unsqueeze", ["ids", "first"], [ids])  # (B,) -> (1, B)
-    else:
-        before = "before.rows"
-        graph.add("Squeeze", ["before", "first"], [before])  # (B, N-1)
-    graph.add("Transpose", [before], ["before.columns"], perm=[1, 0])
-    graph.add("Cast", ["before.columns"], ["before.ids"], to=TensorProto.INT64)
-    graph.add("Concat", ["before.ids", ids], ["ngrams.units"], axis=0)  # (N-1+T, B)
-    for back in range(longest):  # the unit so many moments before each: (T, B)
+    graph.add("Transpose", ["before"], ["before.turned"], perm=[2, 1, 0])  # (N-1, B, 1)
+    graph.add("Cast", ["before.turned"], ["before.ids"], to=TensorProto.INT64)
+    number("deepest", -1)
+    graph.add("Unsqueeze", ["ids", "deepest"], ["ids.column"])  # (T, B, 1)
+    graph.add("Concat", ["before.ids", "ids.column"], ["ngrams.units"], axis=0)  # (N-1+T, B, 1)
+    for back in range(longest):  # the unit so many moments before each
         start = number(f"ngrams.start.{back}", longest - 1 - back)
         stop = number(f"ngrams.stop.{back}", -back or 2**62)
-        graph.add("Slice", ["ngrams.units", start, stop, "first"], [f"ngrams.unit.{back}"])
-        graph.add("Mul", [f"ngrams.unit.{back}", number(f"ngrams.by.{back}", MULTIPLIERS[back])], [f"ngrams.{back}"])
-    found: list[str] = []
-    size = number("ngrams.buckets", buckets)
-    for length in lengths(longest):
-        key = number(f"ngrams.apart.{length}", APART * (length - 2))
-        for back in range(length):
-            graph.add("Add", [key, f"ngrams.{back}"], [f"ngrams.key.{length}.{back}"])
-            key = f"ngrams.key.{length}.{back}"
-        graph.add("Mod", [key, size], [f"ngrams.row.{length}"])
-        graph.add("Gather", ["ngrams.weight", f"ngrams.row.{length}"], [f"ngrams.of.{length}"])  # (T, B, E)
-        found.append(f"ngrams.of.{length}")
-    graph.add("Sum", found, ["ngrams.rows" if graph.single else "ngrams"])
-    if graph.single:
-        graph.add("Squeeze", ["ngrams.rows", "first"], ["ngrams"])  # (1, B, E) -> (B, E)
+        graph.add("Slice", ["ngrams.units", start, stop, "first"], [f"ngrams.unit.{back}"])  # (T, B, 1)
+    columns = [f"ngrams.unit.{back}" for back in reversed(range(longest))]
+    graph.add("Concat", columns, ["ngrams.windows"], axis=2)
     graph.add("Slice", ["ngrams.units", number("before.from", 1 - longest), "last", "first"], ["before.kept"])
-    graph.add("Transpose", ["before.kept"], ["before.turned"], perm=[1, 0])  # (N-1, B) -> (B, N-1)
-    graph.add("Cast", ["before.turned"], ["before.new" if graph.single else "before.floats"], to=TensorProto.FLOAT)
-    if not graph.single:
-        graph.add("Unsqueeze", ["before.floats", "first"], ["before.new"])  # (1, B, N-1)
+    graph.add("Transpose", ["before.kept"], ["before.ids.new"], perm=[2, 1, 0])  # (1, B, N-1)
