@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tracemalloc
+from collections import deque
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -390,6 +392,24 @@ def test_stories_side_by_side_are_the_same_as_alone(cell: str, window: int) -> N
     assert [(told.text, told.tokens) for told in together] == [(told.text, told.tokens) for told in alone]
     assert len({told.text for told in together}) > 60
     assert len({told.tokens for told in together}) > 3
+
+
+def test_a_long_story_remembers_its_units_in_little_memory() -> None:
+    units = 2_000
+    tokenizer = build("symbols", [" ".join(f"word{number}" for number in range(1_000))])
+    teller = scripted(tokenizer, tokenizer.decode(range(300, 990)))
+    teller.engine.read_so_far = deque(maxlen=1)  # the script itself remembers nothing
+    pieces = teller.stream("word1", words=3 * units, sampling=GREEDY)
+    for _ in range(units):
+        next(pieces)
+    tracemalloc.start()
+    try:
+        for _ in range(units):
+            next(pieces)
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 12 * units  # a list of them would take 40 bytes for each
 
 
 def test_stream_and_write_and_the_same_seed_tell_the_same() -> None:

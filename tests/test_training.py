@@ -3,12 +3,14 @@
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -269,6 +271,31 @@ def test_stopping_and_going_on_gives_the_same_weights(tales: Path, tmp_path: Pat
     assert whole == parts
 
 
+def test_a_training_moved_to_a_machine_without_its_number_format_goes_on(
+    tales: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, real, said = tmp_path / "out", precision._gradients, list[str]()
+    run(tales, out, training={"steps": 10, "batch": 4, "checkpoint_every": 0.001})
+    saved, _ = folder.read_checkpoint(out)
+    assert saved is not None
+    assert saved.state["precision"] == "fp32"
+    shutil.rmtree(out / "checkpoints")
+    folder.write_checkpoint(out, replace(saved, state={**saved.state, "precision": "bf16"}))
+
+    def lack(form: str, hidden: int) -> torch.Tensor:
+        if form == "bf16":
+            raise RuntimeError("could not create a primitive")
+        return real(form, hidden)
+
+    def hear(event: Event) -> None:
+        if isinstance(event, Warned):
+            said.append(event.message)
+
+    monkeypatch.setattr(precision, "_gradients", lack)
+    assert fabula.train(resume=out, settings={"training": {"steps": 14}}, listeners=(hear,)).steps == 14
+    assert said == ["it learned in bf16, which this machine has not: it goes on in fp32"]
+
+
 def test_resume_can_go_further_and_knows_its_text(tales: Path, tmp_path: Path) -> None:
     plan = {"steps": 10, "batch": 4, "checkpoint_every": 0.001}
     run(tales, tmp_path / "out", training=plan)
@@ -462,15 +489,20 @@ def test_a_sampled_output_layer_learns_and_repeats_and_is_judged_by_all_units(ta
     assert 0 < judged.bits_per_byte < 2 * first.held_out.bits_per_byte
 
 
-def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch, factor: float) -> None:
-    """fp16 with its scaling, computed in bf16, which this processor has: it too rounds, but has the range of fp32."""
+@pytest.fixture
+def bf16() -> None:
     if precision.probe(24) != "bf16":
         pytest.skip("this processor has no bf16")
+
+
+def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch, factor: float) -> None:
+    """fp16 with its scaling, computed in bf16, which this processor has: it too rounds, but has the range of fp32."""
     monkeypatch.setitem(precision.FORMATS, "fp16", torch.bfloat16)
     monkeypatch.setattr(precision, "choose", lambda asked, *_: asked)
     monkeypatch.setattr(precision.Scaling.__init__, "__defaults__", (factor, 0))
 
 
+@pytest.mark.usefixtures("bf16")
 def test_scaled_losses_teach_the_same(tales: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = {"steps": 12, "batch": 4, "penalty_activation": 2.0, "penalty_slope": 1.0}
     run(tales, tmp_path / "plain", training={**plan, "precision": "bf16"})
@@ -480,6 +512,7 @@ def test_scaled_losses_teach_the_same(tales: Path, tmp_path: Path, monkeypatch: 
     assert plain == scaled
 
 
+@pytest.mark.usefixtures("bf16")
 def test_gradients_that_became_infinite_are_not_learned_from(
     tales: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,7 @@ import math
 import numpy as np
 import torch
 
-from fabula import folder
+from fabula import folder, precision
 from fabula.config import SECTIONS
 from fabula.corpus import Part
 from fabula.evaluation import Counts, Measure
@@ -25,7 +25,7 @@ from fabula.run import Run, arrays
 from fabula.streams import Held, join
 
 COUNTERS = (
-    "since_best", "losses", "hits", "tokens", "reserve", "ready", "precision", "by_pace", "evaluations", "judged", "lr",
+    "since_best", "losses", "hits", "tokens", "reserve", "ready", "by_pace", "evaluations", "judged", "lr",
     "measuring", "evaluated_at", "kept",
 )  # fmt: skip
 """Numbers and lists that are kept as they are."""
@@ -54,6 +54,7 @@ def save(run: Run) -> bool:
         "digest": run.corpus.digest,
         "backward": run.corpus.backward,
         "seconds": run.seconds,
+        "precision": run.precision,
         "scaling": dataclasses.asdict(run.scaling),
         "processes": run.team.size,
         "best": run.best if math.isfinite(run.best) else None,
@@ -106,6 +107,11 @@ def restore(run: Run, saved: folder.Checkpoint) -> None:
     for name in (*COUNTERS, *(OF_THE_PLAN if is_same else ())):
         if name in saved.state:  # an older version knew fewer
             setattr(run, name, saved.state[name])
+    form = saved.state.get("precision", run.precision)
+    if precision.has(form, run.settings.model.hidden or 0, run.model.device.type):
+        run.precision = form
+    else:
+        run.say(Warned(message=f"it learned in {form}, which this machine has not: it goes on in {run.precision}"))
     if foretold := saved.state.get("forecast"):
         run.forecast = Forecast(**foretold)
     if figures := saved.state.get("best_measure"):

@@ -30,11 +30,12 @@ def choose(asked: str, hidden: int, device: str = "cpu") -> str:
     """`fp32`, `bf16` or `fp16`: as asked, or by what the processor can do when asked for `auto`.
 
     On NVIDIA the kernels that keep an LSTM's weights on the chip want fp16 and a width that is a multiple of 128 up to
-    1,024. That is from cuDNN's documentation, not measured here. Errors: UsageError for fp16 where no LSTM has it.
+    1,024. That is from cuDNN's documentation, not measured here. Errors: UsageError for a format that no LSTM has here.
     """
-    if asked == "fp16" and device == "cpu":
-        raise UsageError("training.precision=fp16 needs a GPU: leave it out, and the CPU takes what it is good at")
     if asked != "auto":
+        if not has(asked, hidden, device):
+            needed = "a GPU" if asked == "fp16" else "a processor with instructions for it"
+            raise UsageError(f"training.precision={asked} needs {needed}: leave it out, or take auto or fp32")
         return asked
     if device == "cuda":
         if hidden % 128 == 0 and hidden <= WIDEST:
@@ -43,6 +44,16 @@ def choose(asked: str, hidden: int, device: str = "cpu") -> str:
     if device != "cpu":
         return "fp32"
     return "fp32" if hidden < NARROW else probe(hidden)
+
+
+def has(form: str, hidden: int, device: str = "cpu") -> bool:
+    """Whether an LSTM can learn in a format here, well or not."""
+    if device != "cpu" or form not in FORMATS:
+        return True
+    try:
+        return form != "fp16" and _gradients(form, hidden) is not None
+    except RuntimeError:  # many processors lack the LSTM primitive, some although they announce bf16
+        return False
 
 
 @dataclass
@@ -78,12 +89,9 @@ def probe(hidden: int) -> str:
     1,024 units on. Takes some milliseconds.
     """
     native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    if not (native and torch.ops.mkldnn._is_mkldnn_bf16_supported()):
+    if not (native and torch.ops.mkldnn._is_mkldnn_bf16_supported() and has("bf16", hidden)):
         return "fp32"
-    try:
-        full, half = (_gradients(form, hidden) for form in ("fp32", "bf16"))
-    except RuntimeError:  # some processors lack the bf16 LSTM primitive although they announce bf16
-        return "fp32"
+    full, half = (_gradients(form, hidden) for form in ("fp32", "bf16"))
     return "bf16" if float((full - half).norm()) < 0.1 * float(full.norm()) else "fp32"
 
 
