@@ -177,15 +177,18 @@ class Constraints:
         self, tokenizer: Tokenizer, rules: Sequence[Rule], *, letters: str = "", required: Required | None, spans: Spans
     ) -> None:
         self._tokenizer, self._rules, self._required, self._spans = tokenizer, rules, required, spans
+        self.requires = required is not None
+        """Whether words must come, or had to."""
         self._letters = frozenset(letters.casefold())
-        self._needs_all = bool(letters) or required is not None  # these look at every unit
+        self._needs_all = bool(letters) or self.requires  # these look at every unit
         self._bytes, self._word = b"", ""  # of a character, and of a word, that are not complete
         self._closed = False  # a required word is said, and must not grow into another
         # What was found about the unit that was asked about last: mostly it is the one that comes.
         self._looked: tuple[int, tuple[str, bytes, list[str], str]] | None = None
         # Spellings of which the rules have not been told: of so few words that none can break a rule.
         self._waiting, self._free, self._inside = list[bytes](), 0, False
-        self._kinds: dict[int, tuple[int, bool, bool, bytes]] = {}
+        self._kinds: dict[int, tuple[int, int, bool, bytes]] = {}
+        self._allowed: int | None = None  # the unit that was found free last
 
     @property
     def owes_words(self) -> bool:
@@ -194,8 +197,11 @@ class Constraints:
 
     def allows(self, unit: int) -> bool:
         """Whether a unit may come next; the end of a story always may."""
-        if self._is_free(unit):
+        kind = self._kinds.get(unit)
+        if (kind is not None and kind[self._inside] <= self._free) or self._is_free(unit):
+            self._allowed = unit
             return True
+        self._allowed = None
         piece, _, words, unfinished = self._look(unit)
         if self._letters and not self._letters.isdisjoint(piece.casefold()):
             return False
@@ -230,11 +236,12 @@ class Constraints:
 
     def take(self, unit: int) -> None:
         """It has come."""
-        if self._is_free(unit):
-            words, begins_inside, ends_inside, spelled = self._kinds[unit]
-            self._free -= words - (begins_inside and self._inside)
-            self._inside = ends_inside
-            self._waiting.append(spelled)
+        known, self._allowed = self._allowed, None
+        if unit == known or self._is_free(unit):
+            kind = self._kinds[unit]
+            self._free -= kind[self._inside]
+            self._inside = kind[2]
+            self._waiting.append(kind[3])
             return
         _, self._bytes, words, self._word = self._look(unit)
         self._looked = None
@@ -250,15 +257,13 @@ class Constraints:
         """Whether a unit may come whatever it says; the rules are told what has come if that is not known."""
         kind = self._kinds.get(unit)
         if kind is None:
-            spelled = b"" if unit == self._tokenizer.end else self._tokenizer.spelling(unit)
-            kind = self._kinds[unit] = _kind(spelled)
-        words, begins_inside = kind[:2]
-        if words - (begins_inside and self._inside) <= self._free:
+            kind = self._kinds[unit] = _kind(b"" if unit == self._tokenizer.end else self._tokenizer.spelling(unit))
+        if kind[self._inside] <= self._free:
             return True
         if not self._waiting:
             return False
         self._tell_rules()
-        return words - (begins_inside and self._inside) <= self._free
+        return kind[self._inside] <= self._free
 
     def _tell_rules(self) -> None:
         """Of the units that have come since they were told last."""
@@ -304,14 +309,16 @@ class Constraints:
 
 
 @functools.lru_cache(maxsize=1 << 16)
-def _kind(spelled: bytes) -> tuple[int, bool, bool, bytes]:
-    """Words in a unit at most; whether it begins and ends in the midst of one, as far as is known; its spelling.
+def _kind(spelled: bytes) -> tuple[int, int, bool, bytes]:
+    """Words that a unit begins at most, between words and in the midst of one; whether it ends in the midst of one, as
+    far as is known; its spelling.
 
     One without a spelling must be looked at always.
     """
     if not spelled:
-        return 1 << 30, False, False, spelled
+        return 1 << 30, 1 << 30, False, spelled
     if not spelled.isascii():
-        return len(spelled), False, False, spelled  # a word has one character at least
+        return len(spelled), len(spelled), False, spelled  # a word has one character at least
     words = _LETTERS.findall(spelled)
-    return len(words), spelled.startswith(tuple(words[:1])), spelled.endswith(tuple(words[-1:])), spelled
+    begun = len(words) - spelled.startswith(tuple(words[:1]))
+    return len(words), begun, spelled.endswith(tuple(words[-1:])), spelled

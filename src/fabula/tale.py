@@ -91,7 +91,8 @@ class Tale:
         self.nats += min(-float(scores[self.latest]), UNHEARD)
         if self._constraints:
             self._constraints.take(self.latest)
-            self._ending.may_be_early = not self._constraints.owes_words
+            if self._constraints.requires:
+                self._ending.may_be_early = not self._constraints.owes_words
         self._budget -= 1
         spent, done = self._budget <= 0, self._budget <= 0
         if self.latest == self._tokenizer.end:
@@ -129,7 +130,10 @@ class Tale:
             return choose(scores, self._history, self._filters, self._rng)
         if not self._queue:
             drawn = choose(scores, self._history, self._filters, self._rng, rules.allows)
-            self._queue = rules.instead(drawn, scores, self._ending.count) or [drawn]
+            if rules.requires:
+                self._queue = rules.instead(drawn, scores, self._ending.count)
+            if not self._queue:
+                return drawn
         return self._queue.pop(0)
 
     @property
