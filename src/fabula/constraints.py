@@ -187,7 +187,7 @@ class Constraints:
         self._looked: tuple[int, tuple[str, bytes, list[str], str]] | None = None
         # Spellings of which the rules have not been told: of so few words that none can break a rule.
         self._waiting, self._free, self._inside = list[bytes](), 0, False
-        self._kinds: dict[int, tuple[int, int, bool, bytes]] = {}
+        self._kinds: dict[int, tuple[tuple[int, int], bool, bytes]] = {}
         self._allowed: int | None = None  # the unit that was found free last
 
     @property
@@ -198,7 +198,7 @@ class Constraints:
     def allows(self, unit: int) -> bool:
         """Whether a unit may come next; the end of a story always may."""
         kind = self._kinds.get(unit)
-        if (kind is not None and kind[self._inside] <= self._free) or self._is_free(unit):
+        if (kind is not None and kind[0][self._inside] <= self._free) or self._is_free(unit):
             self._allowed = unit
             return True
         self._allowed = None
@@ -239,9 +239,9 @@ class Constraints:
         known, self._allowed = self._allowed, None
         if unit == known or self._is_free(unit):
             kind = self._kinds[unit]
-            self._free -= kind[self._inside]
-            self._inside = kind[2]
-            self._waiting.append(kind[3])
+            self._free -= kind[0][self._inside]
+            _, self._inside, spelled = kind
+            self._waiting.append(spelled)
             return
         _, self._bytes, words, self._word = self._look(unit)
         self._looked = None
@@ -258,12 +258,12 @@ class Constraints:
         kind = self._kinds.get(unit)
         if kind is None:
             kind = self._kinds[unit] = _kind(b"" if unit == self._tokenizer.end else self._tokenizer.spelling(unit))
-        if kind[self._inside] <= self._free:
+        if kind[0][self._inside] <= self._free:
             return True
         if not self._waiting:
             return False
         self._tell_rules()
-        return kind[self._inside] <= self._free
+        return kind[0][self._inside] <= self._free
 
     def _tell_rules(self) -> None:
         """Of the units that have come since they were told last."""
@@ -309,16 +309,16 @@ class Constraints:
 
 
 @functools.lru_cache(maxsize=1 << 16)
-def _kind(spelled: bytes) -> tuple[int, int, bool, bytes]:
+def _kind(spelled: bytes) -> tuple[tuple[int, int], bool, bytes]:
     """Words that a unit begins at most, between words and in the midst of one; whether it ends in the midst of one, as
     far as is known; its spelling.
 
     One without a spelling must be looked at always.
     """
     if not spelled:
-        return 1 << 30, 1 << 30, False, spelled
+        return (1 << 30, 1 << 30), False, spelled
     if not spelled.isascii():
-        return len(spelled), len(spelled), False, spelled  # a word has one character at least
+        return (len(spelled), len(spelled)), False, spelled  # a word has one character at least
     words = _LETTERS.findall(spelled)
     begun = len(words) - spelled.startswith(tuple(words[:1]))
-    return len(words), begun, spelled.endswith(tuple(words[-1:])), spelled
+    return (len(words), begun), spelled.endswith(tuple(words[-1:])), spelled
