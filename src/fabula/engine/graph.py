@@ -117,25 +117,29 @@ class Graph:
             self.add("Gemm", [rows, weight, bias] if bias else [rows, weight], [out], transB=1)
 
     def _product_in_whole_numbers(self, rows: str, weight: str, out: str, bias: str, *, bounded: bool) -> None:
-        """One operation where every row has the same size. Others are scaled afterwards, by the same product of two
+        """One operation, where all rows have one size. Else they are scaled afterwards, by the same product of two
         numbers as a single row is at once."""
-        whole, scale = f"{weight}.int8", f"{weight}.scale"
+        whole, scale, scaled = f"{weight}.int8", f"{weight}.scale", f"{out}.scaled" if bias else out
         if whole not in self.weights:
             self.weights[whole], self.weights[scale] = rounded(self.weights[weight])
         self.weights["one"] = np.array(1, np.float32)
         size = self._rounded(rows, bounded=bounded)
-        together = not size or self.alone  # all rows by the same number
-        scales = [size or "one", scale] if together else ["one", "one"]
-        read = [f"{rows}.whole", whole, *scales, "zero", *(["", bias] if bias and not size else [])]
-        last = out if together and (not bias or not size) else f"{out}.product"
-        self.add("MatMulIntegerToFloat", read, [last], domain="com.microsoft")
-        if not together:
+
+        def multiply(to: str, *scales: str, more: Sequence[str] = ()) -> None:
+            read = [f"{rows}.whole", whole, *scales, "zero", *more]
+            self.add("MatMulIntegerToFloat", read, [to], domain="com.microsoft")
+
+        if not size:
+            multiply(out, "one", scale, more=["", bias] if bias else [])
+            return
+        if self.alone:
+            multiply(scaled, size, scale)
+        else:
+            multiply(f"{out}.integers", "one", "one")
             self.add("Mul", [size, scale], [f"{out}.steps"])  # (..., 1)
-            scaled = f"{out}.scaled" if bias else out
-            self.add("Mul", [last, f"{out}.steps"], [scaled])
-            last = scaled
-        if bias and size:
-            self.add("Add", [last, bias], [out])
+            self.add("Mul", [f"{out}.integers", f"{out}.steps"], [scaled])
+        if bias:
+            self.add("Add", [scaled, bias], [out])
 
     def _rounded(self, rows: str, *, bounded: bool) -> str:
         """Make the rows (..., I) whole, once: the name of their sizes, (..., 1), or (1,) if there is one only; none

@@ -62,6 +62,7 @@ class Engine:
         self._parted = int8 or kind.loops
         self._config, self._weights, self._int8, self._threads = config, weights, int8, threads
         self._sessions: dict[str, InferenceSession] = {}
+        self._made: dict[tuple[str, int, bool], InferenceSession] = {}
         self._graphs: dict[str, Graph] = {}  # kept, for the sessions read the weights where they lie
         self._open("alone" if self._parted else "all")
 
@@ -73,15 +74,20 @@ class Engine:
     def _open(self, part: str) -> InferenceSession:
         """The session for `all` moments, for one `moment` of several stories, or for one of a story `alone`."""
         if part not in self._sessions:
-            single, alone = part != "all", part == "alone"
-            graph = self._graphs[part] = build(
-                self._config, self._vocabulary, self._weights, int8=self._int8, single=single, alone=alone,
-                ready=next((graph.weights for graph in self._graphs.values()), {}),
-            )  # fmt: skip
+            alone = part == "alone"
+            form = "moment" if alone and not self._int8 else part  # floats have no size
+            if form not in self._graphs:
+                self._graphs[form] = build(
+                    self._config, self._vocabulary, self._weights, int8=self._int8, single=form != "all",
+                    alone=form == "alone", ready=next((graph.weights for graph in self._graphs.values()), {}),
+                )  # fmt: skip
+            graph = self._graphs[form]
             threads = self._threads or graph.threads(alone=alone)
             # What reads many stories has long steps, between which there is more to do than waiting is worth.
             patient = threads > 1 and (alone or not self._parted) and machine.is_quiet(LOOKS)
-            self._sessions[part] = graph.session(threads, patient=patient)
+            if (form, threads, patient) not in self._made:
+                self._made[form, threads, patient] = graph.session(threads, patient=patient)
+            self._sessions[part] = self._made[form, threads, patient]
         return self._sessions[part]
 
     @cached_property
