@@ -6,6 +6,7 @@ import pty
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -97,8 +98,11 @@ def test_ctrl_c_in_a_tip_keeps_the_finished_runs(tmp_path: Path) -> None:
     )
     assert short.returncode == 0
     with subprocess.Popen([*command, "1000000"], cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        helpers, until = Path(f"/proc/{process.pid}/task/{process.pid}/children"), time.monotonic() + 60
+        while not helpers.read_text(encoding="ascii") and time.monotonic() < until:
+            time.sleep(0.1)
         with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(5)
+            process.wait(2)
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 130
         assert process.stderr
