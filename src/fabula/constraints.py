@@ -188,7 +188,6 @@ class Constraints:
         # Spellings of which the rules have not been told: of so few words that none can break a rule.
         self._waiting, self._free, self._inside = list[bytes](), 0, False
         self._kinds: dict[int, tuple[tuple[int, int], bool, bytes]] = {}
-        self._allowed: int | None = None  # the unit that was found free last
 
     @property
     def owes_words(self) -> bool:
@@ -197,11 +196,8 @@ class Constraints:
 
     def allows(self, unit: int) -> bool:
         """Whether a unit may come next; the end of a story always may."""
-        kind = self._kinds.get(unit)
-        if (kind is not None and kind[0][self._inside] <= self._free) or self._is_free(unit):
-            self._allowed = unit
+        if self._is_free(unit):
             return True
-        self._allowed = None
         piece, _, words, unfinished = self._look(unit)
         if self._letters and not self._letters.isdisjoint(piece.casefold()):
             return False
@@ -236,11 +232,10 @@ class Constraints:
 
     def take(self, unit: int) -> None:
         """It has come."""
-        known, self._allowed = self._allowed, None
-        if unit == known or self._is_free(unit):
-            kind = self._kinds[unit]
-            self._free -= kind[0][self._inside]
-            _, self._inside, spelled = kind
+        if self._is_free(unit):
+            words, ends_inside, spelled = self._kinds[unit]
+            self._free -= words[self._inside]
+            self._inside = ends_inside
             self._waiting.append(spelled)
             return
         _, self._bytes, words, self._word = self._look(unit)

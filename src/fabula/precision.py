@@ -52,7 +52,7 @@ def has(form: str, hidden: int, device: str = "cpu") -> bool:
         return True
     try:
         return form != "fp16" and _gradients(form, hidden) is not None
-    except RuntimeError:  # many processors lack the LSTM primitive, some although they announce bf16
+    except RuntimeError:  # there is no such LSTM primitive
         return False
 
 
@@ -89,9 +89,12 @@ def probe(hidden: int) -> str:
     1,024 units on. Takes some milliseconds.
     """
     native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    if not (native and torch.ops.mkldnn._is_mkldnn_bf16_supported() and has("bf16", hidden)):
+    if not (native and torch.ops.mkldnn._is_mkldnn_bf16_supported()):
         return "fp32"
-    full, half = (_gradients(form, hidden) for form in ("fp32", "bf16"))
+    try:
+        full, half = (_gradients(form, hidden) for form in ("fp32", "bf16"))
+    except RuntimeError:  # some processors lack the bf16 LSTM primitive although they announce bf16
+        return "fp32"
     return "bf16" if float((full - half).norm()) < 0.1 * float(full.norm()) else "fp32"
 
 

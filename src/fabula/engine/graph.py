@@ -4,7 +4,7 @@ Legend: N rows, I inputs, O outputs of a product. It knows no network.
 
 In whole numbers a weight becomes one of 127 steps up to the largest of its matrix, and a number that goes in one of 255
 steps up to the largest of its row; the products and their sums are then exact, whatever the processor and however many
-rows there are. A scale for each output would make a step a tenth slower, and text predicted no better.
+rows there are. A scale for each output would make a step a tenth slower, and spare hardly a nat (docs/log.md).
 """
 
 from __future__ import annotations
