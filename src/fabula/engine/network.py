@@ -58,13 +58,11 @@ class Engine:
         self._before = (config.ngrams or 2) - 1 if config.buckets else 0
         self._memories += ["before"] if self._before else []
         self._news = [f"{name}.new" for name in self._memories]
-        # A single moment may have a graph of its own: a loop around it would take longer than many a layer.
-        self._parted = int8 or kind.loops
         self._config, self._weights, self._int8, self._threads = config, weights, int8, threads
         self._sessions: dict[str, InferenceSession] = {}
         self._made: dict[tuple[str, int, bool], InferenceSession] = {}
         self._graphs: dict[str, Graph] = {}  # kept, for the sessions read the weights where they lie
-        self._open("alone" if self._parted else "all")
+        self._open("alone")
 
     @property
     def weights(self) -> Weights:
@@ -72,7 +70,10 @@ class Engine:
         return self._weights
 
     def _open(self, part: str) -> InferenceSession:
-        """The session for `all` moments, for one `moment` of several stories, or for one of a story `alone`."""
+        """The session for `all` moments, for one `moment` of several stories, or for one of a story `alone`.
+
+        A single moment has a graph of its own: a loop around it would take longer than many a layer.
+        """
         if part not in self._sessions:
             alone = part == "alone"
             form = "moment" if alone and not self._int8 else part  # floats have no size
@@ -83,8 +84,9 @@ class Engine:
                 )  # fmt: skip
             graph = self._graphs[form]
             threads = self._threads or graph.threads(alone=alone)
-            # What reads many stories has long steps, between which there is more to do than waiting is worth.
-            patient = threads > 1 and (alone or not self._parted) and machine.is_quiet(LOOKS)
+            # Of many stories the steps are long, and there is more to do between them than waiting is worth; but in
+            # floats theirs is the session of one story as well.
+            patient = threads > 1 and form == ("alone" if self._int8 else "moment") and machine.is_quiet(LOOKS)
             if (form, threads, patient) not in self._made:
                 self._made[form, threads, patient] = graph.session(threads, patient=patient)
             self._sessions[part] = self._made[form, threads, patient]
@@ -119,8 +121,6 @@ class Engine:
 
     def step(self, ids: Integers, state: State) -> tuple[Floats, State]:
         """Take in one unit each and say what comes next: ids (B,) -> log-probabilities (B, V) and the new state."""
-        if not self._parted:
-            return self._run(ids[:, None], state, 1)
         if len(ids) == 1:
             found, *news = self._desk.step((ids, *state))
         else:
