@@ -7,20 +7,21 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import re
 import resource
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
 from packaging.requirements import Requirement
 from record import DATA, fabula, median, read, timed, write
 
 SEED_WORDS = 400
-Floats = NDArray[np.float64]
+TURN = 40
+"""Pieces of a text that are told before it is another's turn."""
+SPACE = re.compile(r"\s+")
 
 
 def main() -> None:
@@ -29,7 +30,7 @@ def main() -> None:
     parser.add_argument("--train", default="60s", help="time to learn the text in")
     parser.add_argument("--pairs", type=int, default=40, help="stories told with and without the guard")
     parser.add_argument("--words", type=int, default=50_000, help="words in a row")
-    parser.add_argument("--texts", type=int, default=7, help="such texts, of whose figures the medians count")
+    parser.add_argument("--texts", type=int, default=11, help="such texts, of whose figures the medians count")
     parser.add_argument("--stories", type=int, default=1680, help="stories told alone and in batches")
     parser.add_argument("--only", nargs="+", help="parts measured anew; what the results file says of others stays")
     options = parser.parse_args()
@@ -41,9 +42,7 @@ def main() -> None:
         parts: dict[str, Callable[[], object]] = {
             "together": lambda: together(model, options.stories),
             "guard": lambda: guard(model, options.pairs),
-            "words in a row": lambda: middle(
-                [in_a_row(model, options.words, story) for story in range(options.texts + 1)]
-            ),
+            "words in a row": lambda: in_a_row(model, options.words, options.texts),
             "index": lambda: index(options.data),
             "installed, megabytes": installed,
         }
@@ -73,63 +72,66 @@ def together(model: Path, stories: int) -> dict[str, int]:
 
 
 def guard(model: Path, pairs: int) -> dict[str, float]:
-    """Tokens a second with `--max-copy 8`, of those without, the index being read already."""
+    """How fast a story is told with `--max-copy 8`, of one without that takes turns with it, the index being read."""
     from fabula.config import SamplingConfig
     from fabula.storyteller import load
 
     teller = load(model)
-    ways = {way: SamplingConfig(temperature=1.0, max_copy=way) for way in (None, 8)}
-    teller.write("The", words=SEED_WORDS, sampling=ways[8])
-    speeds: dict[int | None, list[float]] = {way: [] for way in ways}
-    for story in range(pairs):
-        for way, sampling in sorted(ways.items(), key=str, reverse=story % 2 == 1):  # each as often first
-            told = teller.write("The", story=story, words=SEED_WORDS * 2, sampling=sampling)
-            speeds[way].append(told.tokens / told.seconds)
-    return {
-        "tokens/s": round(median(speeds[None])),
-        "guarded, of that": median([a / b for a, b in zip(speeds[8], speeds[None], strict=True)]),
-    }
+    ways = [SamplingConfig(temperature=1.0, max_copy=most) for most in (None, 8)]
+    ratios, rates = list[float](), list[float]()
+    for story in range(pairs + 1):
+        both = [teller.stream("The", story=story, words=SEED_WORDS * 2, sampling=way) for way in ways]
+        for pieces in both:  # reads the prompt, and the index for the first of all
+            next(pieces)
+        turns, (free, guarded) = take_turns(both)
+        ratios.append(free / guarded)
+        rates.append(turns * TURN / free)
+    return {"pieces/s": round(median(rates[1:])), "guarded, of that": median(ratios[1:])}
 
 
-def middle(texts: list[tuple[dict[str, float], Floats]]) -> dict[str, float]:
-    """Medians of all texts but the last, whose beginning alone counts, and the most that the memory grew by.
+def in_a_row(model: Path, words: int, texts: int) -> dict[str, float]:
+    """Texts told by one teller, streamed: medians of the time they took, and of that of the end over a beginning's.
 
-    The end of a text is set against the beginning of the next, told right afterwards: a machine whose speed changes
-    within half a minute would else be taken for a text that does.
+    A machine changes its speed within seconds: the last fiftieth of a text takes turns with the first of another.
     """
-    found = {name: median([text[name] for text, _ in texts[:-1]]) for name in texts[0][0]}
-    pairs = [(ends[-5:], begins[:5]) for (_, ends), (_, begins) in itertools.pairwise(texts)]
-    return found | {
-        "the last fiftieth over the first": median([float(ends[-1] / begins[0]) for ends, begins in pairs]),
-        "the last tenth over the first": median([float(ends.sum() / begins.sum()) for ends, begins in pairs]),
-        "megabytes grown": max(text["megabytes grown"] for text, _ in texts),
-        "texts": len(texts) - 1,
-    }
-
-
-def in_a_row(model: Path, words: int, story: int) -> tuple[dict[str, float], Floats]:
-    """One long text, streamed: what it took and the memory grew by, and the time of each fiftieth of it (50,)."""
     from fabula.config import SamplingConfig
     from fabula.storyteller import load
-    from fabula.text import count_words
 
-    teller = load(model)
-    sampling, marks, told, early = SamplingConfig(temperature=1.0), np.zeros(8 * words), 0, 0.0
-    list(teller.stream("The", words=words // 25, sampling=sampling))  # a core that has rested is faster for a while
-    with tempfile.TemporaryFile("w+", encoding="utf-8") as said:  # what is kept of it here is no growth of ours
-        begun = time.perf_counter()
-        for piece in teller.stream("The", story=story, words=words, sampling=sampling):
-            said.write(piece)
-            marks[told] = time.perf_counter() - begun
-            told += 1
-            if told == words // 50:
-                early = _megabytes()
-        grown = _megabytes() - early
-        said.seek(0)
-        text = said.read()
-    spans = np.diff(marks[np.linspace(0, told - 1, 51).astype(int)])  # equally many pieces in each
-    figures = {"words": count_words(text), "seconds": round(float(marks[told - 1]), 1)}
-    return figures | {"megabytes grown": round(grown, 1)}, spans
+    teller, sampling, seconds, ratios = load(model), SamplingConfig(temperature=1.0), list[float](), list[float]()
+
+    def begin(story: int) -> Iterator[str]:
+        """A text whose first piece is told."""
+        pieces = teller.stream("The", story=story, words=words, sampling=sampling)
+        next(pieces)
+        return pieces
+
+    list(itertools.islice(begin(texts), words // 50))  # a core that has rested is faster for a while
+    early = _megabytes()
+    for story in range(texts):
+        old, told, begun = begin(story), 1, time.perf_counter()
+        while told < words - words // 50:
+            told += len(SPACE.findall(next(old)))
+        seconds.append(time.perf_counter() - begun)
+        _, (end, beginning) = take_turns([old, begin(texts + story)])
+        ratios.append(end / beginning)
+    return {
+        "texts": texts, "words": words, "seconds for all but the last fiftieth": round(median(seconds), 1),
+        "the last fiftieth over the first": median(ratios), "megabytes grown": round(_megabytes() - early, 1),
+    }  # fmt: skip
+
+
+def take_turns(texts: Sequence[Iterator[str]]) -> tuple[int, list[float]]:
+    """Tell `TURN` pieces of each, again and again, until one is over: how many turns, and the seconds for each text."""
+    turns, spent = 0, [0.0 for _ in texts]
+    while True:
+        taken = list[float]()
+        for pieces in texts:
+            begun = time.perf_counter()
+            told = sum(1 for _ in itertools.islice(pieces, TURN))
+            taken.append(time.perf_counter() - begun)
+            if told < TURN:
+                return turns, spent
+        turns, spent = turns + 1, [before + more for before, more in zip(spent, taken, strict=True)]
 
 
 def _megabytes() -> float:

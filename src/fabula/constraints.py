@@ -30,6 +30,10 @@ LONGEST = 16
 _LETTERS = re.compile(rb"\w+")
 _PLAIN = re.compile(r"\w+", re.ASCII)
 
+Kind = tuple[int, int, bool, bytes]
+"""Words that a unit begins at most, between words and in the midst of one; whether it ends in the midst of one, as far
+as is known; its spelling."""
+
 Spans = Callable[[str], Iterable[tuple[int, int, str]]]
 """Finds the words of a text: where each begins and ends, and the word as it is compared."""
 
@@ -78,7 +82,7 @@ class CopyGuard(Rule):
 
     def __init__(self, index: Index, most: int) -> None:
         self._index, self._most = index, most
-        self._last: list[int] = []  # hashes of the last words, as many as may be copied
+        self._last: list[str] = []  # as many words as may be copied
         self._free = most - SHORTEST + 1
 
     @property
@@ -90,15 +94,15 @@ class CopyGuard(Rule):
         """Whether no run grows too long with these."""
         if len(words) <= self._free:
             return True
-        line = [*self._last, *map(word_hash, words)]
+        line = [*self._last, *words]
         return all(self._run(line[:end]) <= self._most for end in range(len(self._last) + 1, len(line) + 1))
 
     def take(self, words: Sequence[str]) -> None:
         """They lie behind the next ones."""
-        self._last = [*self._last, *map(word_hash, words[-self._most :])][-self._most :]
+        self._last = [*self._last, *words][-self._most :]
         self._free = self._most - max(self._run(self._last), SHORTEST - 1)
 
-    def _run(self, line: Sequence[int]) -> int:
+    def _run(self, line: Sequence[str]) -> int:
         """Words of the longest run that ends with these: not fewer than it has, and if more than `most` just as many.
 
         As long as the short runs that a run consists of are few, nobody need know whether they stand in one place.
@@ -106,14 +110,14 @@ class CopyGuard(Rule):
         length, far = SHORTEST - 1, max(0, len(line) - self._most - 1)
         starts = range(len(line) - SHORTEST, far - 1, -1)
         for start in starts:
-            if not self._index.has(run_hash(line[start : start + SHORTEST])):
+            if not self._index.has(_hash_of(line, start)):
                 return length
             length += 1
         if length <= self._most:
             return length
         trail = LOST
         for start in reversed(starts):
-            trail = self._index.go_on(trail, run_hash(line[start : start + SHORTEST]))
+            trail = self._index.go_on(trail, _hash_of(line, start))
         return trail.longest
 
 
@@ -187,7 +191,7 @@ class Constraints:
         self._looked: tuple[int, tuple[str, bytes, list[str], str]] | None = None
         # Spellings of which the rules have not been told: of so few words that none can break a rule.
         self._waiting, self._free, self._inside = list[bytes](), 0, False
-        self._kinds: dict[int, tuple[tuple[int, int], bool, bytes]] = {}
+        self._kinds: dict[int, Kind] = {}
 
     @property
     def owes_words(self) -> bool:
@@ -196,7 +200,8 @@ class Constraints:
 
     def allows(self, unit: int) -> bool:
         """Whether a unit may come next; the end of a story always may."""
-        if self._is_free(unit):
+        kind = self._kinds.get(unit) or self._kind_of(unit)
+        if kind[self._inside] <= self._free or (self._waiting and self._is_free_now(kind)):
             return True
         piece, _, words, unfinished = self._look(unit)
         if self._letters and not self._letters.isdisjoint(piece.casefold()):
@@ -232,10 +237,10 @@ class Constraints:
 
     def take(self, unit: int) -> None:
         """It has come."""
-        if self._is_free(unit):
-            words, ends_inside, spelled = self._kinds[unit]
-            self._free -= words[self._inside]
-            self._inside = ends_inside
+        kind = self._kinds.get(unit) or self._kind_of(unit)
+        if kind[self._inside] <= self._free or (self._waiting and self._is_free_now(kind)):
+            self._free -= kind[self._inside]
+            _, _, self._inside, spelled = kind
             self._waiting.append(spelled)
             return
         _, self._bytes, words, self._word = self._look(unit)
@@ -248,20 +253,13 @@ class Constraints:
                 rule.take(words)
         self._set_free()
 
-    def _is_free(self, unit: int) -> bool:
-        """Whether a unit may come whatever it says; the rules are told what has come if that is not known."""
-        kind = self._kinds.get(unit)
-        if kind is None:
-            kind = self._kinds[unit] = _kind(b"" if unit == self._tokenizer.end else self._tokenizer.spelling(unit))
-        if kind[0][self._inside] <= self._free:
-            return True
-        if not self._waiting:
-            return False
-        self._tell_rules()
-        return kind[0][self._inside] <= self._free
+    def _kind_of(self, unit: int) -> Kind:
+        """What is known of a unit, from now on at hand."""
+        kind = self._kinds[unit] = _kind(b"" if unit == self._tokenizer.end else self._tokenizer.spelling(unit))
+        return kind
 
-    def _tell_rules(self) -> None:
-        """Of the units that have come since they were told last."""
+    def _is_free_now(self, kind: Kind) -> bool:
+        """Tell the rules of the units that have come since they were told last: whether such a one then may come."""
         spelled = self._bytes + b"".join(self._waiting)
         self._waiting.clear()
         self._looked = None
@@ -271,6 +269,7 @@ class Constraints:
         for rule in self._rules:
             rule.take(words)
         self._set_free()
+        return kind[self._inside] <= self._free
 
     def _set_free(self) -> None:
         """How many words may come whatever they are; of one that has begun nobody knows yet what it will be."""
@@ -294,26 +293,27 @@ class Constraints:
         """The words that are complete after a piece of text, and what may yet grow."""
         text = self._word + piece
         if text.isascii():  # which need no search for marks and for scripts without spaces: a third of the time
-            plain = _PLAIN.findall(text)
+            plain = _PLAIN.findall(text.lower())
             unfinished = plain.pop() if text[-1:].isalnum() or text[-1:] == "_" else ""
-            return [word.lower() for word in plain], unfinished
+            return plain, unfinished
         found = list(self._spans(text))
         if not found or found[-1][1] < len(text):
             return [word for _, _, word in found], ""
         return [word for _, _, word in found[:-1]], text[found[-1][0] :]
 
 
-@functools.lru_cache(maxsize=1 << 16)
-def _kind(spelled: bytes) -> tuple[tuple[int, int], bool, bytes]:
-    """Words that a unit begins at most, between words and in the midst of one; whether it ends in the midst of one, as
-    far as is known; its spelling.
+def _hash_of(line: Sequence[str], start: int) -> int:
+    """Of the run that begins there."""
+    return run_hash([*map(word_hash, line[start : start + SHORTEST])])
 
-    One without a spelling must be looked at always.
-    """
+
+@functools.lru_cache(maxsize=1 << 16)
+def _kind(spelled: bytes) -> Kind:
+    """One without a spelling must be looked at always."""
     if not spelled:
-        return (1 << 30, 1 << 30), False, spelled
+        return 1 << 30, 1 << 30, False, spelled
     if not spelled.isascii():
-        return (len(spelled), len(spelled)), False, spelled  # a word has one character at least
+        return len(spelled), len(spelled), False, spelled  # a word has one character at least
     words = _LETTERS.findall(spelled)
     begun = len(words) - spelled.startswith(tuple(words[:1]))
-    return (len(words), begun), spelled.endswith(tuple(words[-1:])), spelled
+    return len(words), begun, spelled.endswith(tuple(words[-1:])), spelled
