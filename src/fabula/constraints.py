@@ -30,7 +30,7 @@ LONGEST = 16
 _LETTERS = re.compile(rb"\w+")
 _PLAIN = re.compile(r"\w+", re.ASCII)
 
-Kind = tuple[int, int, bool, bytes]
+Kind = tuple[tuple[int, int], bool, bytes]
 """Words that a unit begins at most, between words and in the midst of one; whether it ends in the midst of one, as far
 as is known; its spelling."""
 
@@ -201,7 +201,7 @@ class Constraints:
     def allows(self, unit: int) -> bool:
         """Whether a unit may come next; the end of a story always may."""
         kind = self._kinds.get(unit) or self._kind_of(unit)
-        if kind[self._inside] <= self._free or (self._waiting and self._is_free_now(kind)):
+        if kind[0][self._inside] <= self._free or (self._waiting and self._is_free_now(kind)):
             return True
         piece, _, words, unfinished = self._look(unit)
         if self._letters and not self._letters.isdisjoint(piece.casefold()):
@@ -238,9 +238,9 @@ class Constraints:
     def take(self, unit: int) -> None:
         """It has come."""
         kind = self._kinds.get(unit) or self._kind_of(unit)
-        if kind[self._inside] <= self._free or (self._waiting and self._is_free_now(kind)):
-            self._free -= kind[self._inside]
-            _, _, self._inside, spelled = kind
+        if kind[0][self._inside] <= self._free or (self._waiting and self._is_free_now(kind)):
+            self._free -= kind[0][self._inside]
+            _, self._inside, spelled = kind
             self._waiting.append(spelled)
             return
         _, self._bytes, words, self._word = self._look(unit)
@@ -269,7 +269,7 @@ class Constraints:
         for rule in self._rules:
             rule.take(words)
         self._set_free()
-        return kind[self._inside] <= self._free
+        return kind[0][self._inside] <= self._free
 
     def _set_free(self) -> None:
         """How many words may come whatever they are; of one that has begun nobody knows yet what it will be."""
@@ -311,9 +311,9 @@ def _hash_of(line: Sequence[str], start: int) -> int:
 def _kind(spelled: bytes) -> Kind:
     """One without a spelling must be looked at always."""
     if not spelled:
-        return 1 << 30, 1 << 30, False, spelled
+        return (1 << 30, 1 << 30), False, spelled
     if not spelled.isascii():
-        return len(spelled), len(spelled), False, spelled  # a word has one character at least
+        return (len(spelled), len(spelled)), False, spelled  # a word has one character at least
     words = _LETTERS.findall(spelled)
     begun = len(words) - spelled.startswith(tuple(words[:1]))
-    return len(words), begun, spelled.endswith(tuple(words[-1:])), spelled
+    return (len(words), begun), spelled.endswith(tuple(words[-1:])), spelled
