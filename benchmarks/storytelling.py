@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 
+import numpy as np
 from packaging.requirements import Requirement
 from record import DATA, fabula, median, read, timed, write
 
@@ -121,17 +122,17 @@ def in_a_row(model: Path, words: int, texts: int) -> dict[str, float]:
 
 
 def take_turns(texts: Sequence[Iterator[str]]) -> tuple[int, list[float]]:
-    """Tell `TURN` pieces of each, again and again, until one is over: how many turns, and the seconds for each text."""
-    turns, spent = 0, [0.0 for _ in texts]
+    """Tell `TURN` pieces of each, again and again, each as often first, until one is over: turns, seconds of each."""
+    turns, spent, order = 0, np.zeros(len(texts)), range(len(texts))
     while True:
-        taken = list[float]()
-        for pieces in texts:
+        taken = np.zeros(len(texts))
+        for number in order:
             begun = time.perf_counter()
-            told = sum(1 for _ in itertools.islice(pieces, TURN))
-            taken.append(time.perf_counter() - begun)
+            told = sum(1 for _ in itertools.islice(texts[number], TURN))
+            taken[number] = time.perf_counter() - begun
             if told < TURN:
-                return turns, spent
-        turns, spent = turns + 1, [before + more for before, more in zip(spent, taken, strict=True)]
+                return turns, spent.tolist()
+        turns, spent, order = turns + 1, spent + taken, order[::-1]
 
 
 def _megabytes() -> float:

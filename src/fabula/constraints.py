@@ -41,6 +41,9 @@ Spans = Callable[[str], Iterable[tuple[int, int, str]]]
 class Rule(ABC):
     """What one constraint makes of the words of a story, one after another."""
 
+    free = 0
+    """So many words may come next whatever they are."""
+
     @abstractmethod
     def allows(self, words: Sequence[str]) -> bool:
         """Whether these may come next."""
@@ -48,11 +51,6 @@ class Rule(ABC):
     @abstractmethod
     def take(self, words: Sequence[str]) -> None:
         """They have come."""
-
-    @property
-    def free(self) -> int:
-        """So many words may come next whatever they are."""
-        return 0
 
 
 class Banned(Rule):
@@ -83,16 +81,11 @@ class CopyGuard(Rule):
     def __init__(self, index: Index, most: int) -> None:
         self._index, self._most = index, most
         self._last: list[str] = []  # as many words as may be copied
-        self._free = most - SHORTEST + 1
-
-    @property
-    def free(self) -> int:
-        """As many as the longest run there may be so far has left to grow."""
-        return self._free
+        self.free = most - SHORTEST + 1  # as many as the longest run there may be so far has left to grow
 
     def allows(self, words: Sequence[str]) -> bool:
         """Whether no run grows too long with these."""
-        if len(words) <= self._free:
+        if len(words) <= self.free:
             return True
         line = [*self._last, *words]
         return all(self._run(line[:end]) <= self._most for end in range(len(self._last) + 1, len(line) + 1))
@@ -100,7 +93,7 @@ class CopyGuard(Rule):
     def take(self, words: Sequence[str]) -> None:
         """They lie behind the next ones."""
         self._last = [*self._last, *words][-self._most :]
-        self._free = self._most - max(self._run(self._last), SHORTEST - 1)
+        self.free = self._most - max(self._run(self._last), SHORTEST - 1)
 
     def _run(self, line: Sequence[str]) -> int:
         """Words of the longest run that ends with these: not fewer than it has, and if more than `most` just as many.
@@ -110,14 +103,14 @@ class CopyGuard(Rule):
         length, far = SHORTEST - 1, max(0, len(line) - self._most - 1)
         starts = range(len(line) - SHORTEST, far - 1, -1)
         for start in starts:
-            if not self._index.has(_hash_of(line, start)):
+            if not self._index.has(run_hash(map(word_hash, line[start : start + SHORTEST]))):
                 return length
             length += 1
         if length <= self._most:
             return length
         trail = LOST
         for start in reversed(starts):
-            trail = self._index.go_on(trail, _hash_of(line, start))
+            trail = self._index.go_on(trail, run_hash(map(word_hash, line[start : start + SHORTEST])))
         return trail.longest
 
 
@@ -294,17 +287,11 @@ class Constraints:
         text = self._word + piece
         if text.isascii():  # which need no search for marks and for scripts without spaces: a third of the time
             plain = _PLAIN.findall(text.lower())
-            unfinished = plain.pop() if text[-1:].isalnum() or text[-1:] == "_" else ""
-            return plain, unfinished
+            return plain, plain.pop() if text[-1:].isalnum() or text[-1:] == "_" else ""
         found = list(self._spans(text))
         if not found or found[-1][1] < len(text):
             return [word for _, _, word in found], ""
         return [word for _, _, word in found[:-1]], text[found[-1][0] :]
-
-
-def _hash_of(line: Sequence[str], start: int) -> int:
-    """Of the run that begins there."""
-    return run_hash([*map(word_hash, line[start : start + SHORTEST])])
 
 
 @functools.lru_cache(maxsize=1 << 16)

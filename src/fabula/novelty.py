@@ -242,7 +242,7 @@ def word_hash(word: str) -> int:
     return int.from_bytes(hashlib.blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
 
 
-def run_hash(words: Sequence[int]) -> int:
+def run_hash(words: Iterable[int]) -> int:
     """The number of one run, as `run_hashes` makes it, in a fraction of the time: `SHORTEST` numbers of words.
 
     >>> words = word_hashes("the cat sat down".split())
