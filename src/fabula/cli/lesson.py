@@ -75,10 +75,10 @@ def lesson(
     from fabula.pages import check_language  # noqa: PLC0415
 
     check_language(lang)
+    source = materials.read(texts((text,))[0], encoding) if text is not None else materials.fable()
     study, tips, plans, notebooks = _rooms()
     if tip is not None:
         tips.check(tip, seeds)
-    source = materials.read(texts((text,))[0], encoding) if text is not None else materials.fable()
     plan = plans.Plan(layers=layers, window=window, iterations=iterations, seed=1 if seed is None else seed)
     materials.check(source, window)
     folder = out or Path(f"{Path(source.name).stem.replace(' ', '-')}-lesson")
