@@ -1,5 +1,5 @@
 # The verbs of this project. A fresh machine needs only python3 (3.11 or later) with venv, and make.
-.PHONY: story test check fix bench bench-short torture torture-short locked wheel audit page page-check clean
+.PHONY: story test quick check fix bench bench-short torture torture-short locked wheel audit page page-check clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -17,6 +17,10 @@ story: $(STORY)
 
 test: $(READY)
 	$(BIN)/python -m pytest -n 2
+
+# Without the tests that start processes, servers and browsers: a quarter of the time.
+quick: $(READY)
+	$(BIN)/python -m pytest -n 2 -m "not long"
 
 check: $(READY)
 	$(BIN)/ruff check src tests benchmarks docs examples torture supply

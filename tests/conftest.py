@@ -11,7 +11,18 @@ from typing import Any
 import pytest
 
 os.environ.setdefault("GOMP_SPINCOUNT", "3000")  # tests run beside each other, whatever the machine looks like
+WHOLE = {"article", "cli", "serve", "studio"}
+"""Folders whose tests run the whole way, from a command, a request or a click."""
+
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that start processes, servers and browsers are long."""
+    for item in items:
+        whole = item.path.parent.name in WHOLE or "chromium" in getattr(item, "fixturenames", ())
+        if whole or hasattr(getattr(item, "module", None), "subprocess"):
+            item.add_marker(pytest.mark.long)
 
 
 @pytest.fixture(scope="session")
