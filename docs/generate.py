@@ -259,9 +259,9 @@ does not.
 
 The aims over `nn.LSTM` were 12 times (fp32) and 45 (int8), 8 and 30 the least that is acceptable: in fp32 reached on
 the second of these machines and missed on the others, in int8 missed on all. They were set where `nn.LSTM` made 229 to
-325 tokens a second, as it does on the second. `nn.LSTM` is bound by its own work, fabula by the memory that it shares with its neighbours:
-the more these take, or the quicker `nn.LSTM` is, the smaller the ratio. The other aims: 0.9 of the product, 0.7 the
-least; 64 stories in int8 3 times as fast as one, 1.6 the least.
+325 tokens a second, as it does on the second. `nn.LSTM` is bound by its own work, fabula by the memory that it shares
+with its neighbours: the more these take, or the quicker `nn.LSTM` is, the smaller the ratio. The other aims: 0.9 of
+the product, 0.7 the least; 64 stories in int8 3 times as fast as one, 1.6 the least.
 
 A model of the text tales, trained for a minute:
 
