@@ -18,7 +18,7 @@ story: $(STORY)
 test: $(READY)
 	$(BIN)/python -m pytest -n 2
 
-# Without the tests that start processes, servers and browsers: a quarter of the time.
+# Without the tests that start processes, servers and browsers: three minutes instead of twenty.
 quick: $(READY)
 	$(BIN)/python -m pytest -n 2 -m "not long"
 

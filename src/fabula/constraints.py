@@ -193,8 +193,7 @@ class Constraints:
 
     def allows(self, unit: int) -> bool:
         """Whether a unit may come next; the end of a story always may."""
-        kind = self._kinds.get(unit) or self._kind_of(unit)
-        if kind[0][self._inside] <= self._free or (self._waiting and self._is_free_now(kind)):
+        if self._is_free(unit):
             return True
         piece, _, words, unfinished = self._look(unit)
         if self._letters and not self._letters.isdisjoint(piece.casefold()):
@@ -230,10 +229,10 @@ class Constraints:
 
     def take(self, unit: int) -> None:
         """It has come."""
-        kind = self._kinds.get(unit) or self._kind_of(unit)
-        if kind[0][self._inside] <= self._free or (self._waiting and self._is_free_now(kind)):
-            self._free -= kind[0][self._inside]
-            _, self._inside, spelled = kind
+        if self._is_free(unit):
+            words, ends_inside, spelled = self._kinds[unit]
+            self._free -= words[self._inside]
+            self._inside = ends_inside
             self._waiting.append(spelled)
             return
         _, self._bytes, words, self._word = self._look(unit)
@@ -246,13 +245,20 @@ class Constraints:
                 rule.take(words)
         self._set_free()
 
-    def _kind_of(self, unit: int) -> Kind:
-        """What is known of a unit, from now on at hand."""
-        kind = self._kinds[unit] = _kind(b"" if unit == self._tokenizer.end else self._tokenizer.spelling(unit))
-        return kind
+    def _is_free(self, unit: int) -> bool:
+        """Whether a unit may come whatever it says; the rules are told what has come if that is not known."""
+        kind = self._kinds.get(unit)
+        if kind is None:
+            kind = self._kinds[unit] = _kind(b"" if unit == self._tokenizer.end else self._tokenizer.spelling(unit))
+        if kind[0][self._inside] <= self._free:
+            return True
+        if not self._waiting:
+            return False
+        self._tell_rules()
+        return kind[0][self._inside] <= self._free
 
-    def _is_free_now(self, kind: Kind) -> bool:
-        """Tell the rules of the units that have come since they were told last: whether such a one then may come."""
+    def _tell_rules(self) -> None:
+        """Of the units that have come since they were told last."""
         spelled = self._bytes + b"".join(self._waiting)
         self._waiting.clear()
         self._looked = None
@@ -262,7 +268,6 @@ class Constraints:
         for rule in self._rules:
             rule.take(words)
         self._set_free()
-        return kind[0][self._inside] <= self._free
 
     def _set_free(self) -> None:
         """How many words may come whatever they are; of one that has begun nobody knows yet what it will be."""

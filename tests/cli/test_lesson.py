@@ -189,6 +189,15 @@ MISTAKES = {
 }
 
 
+def test_a_text_that_is_missing_is_said_before_torch_is_loaded(tmp_path: Path) -> None:
+    code = "import sys; sys.modules['torch'] = None; from fabula.cli import main; sys.exit(main(sys.argv[1:]))"
+    for arguments, expected in ((["--text", "nowhere.txt"], "nowhere.txt"), ([], "fabula[train]")):
+        command = [sys.executable, "-c", code, "lesson", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+        assert expected in done.stderr
+
+
 @pytest.mark.parametrize("name", MISTAKES)
 def test_a_mistake_is_one_line(name: str, tmp_path: Path) -> None:
     (tmp_path / "short.txt").write_text("one two three")
