@@ -342,10 +342,11 @@ def test_one_story_alone_has_fewer_threads_and_the_same_bits(monkeypatch: pytest
         assert len(set(map(id, engine._sessions.values()))) == 2
 
 
+@pytest.mark.parametrize("int8", [False, True])
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
-def test_what_one_story_was_told_stays_when_it_and_others_go_on(cell: str) -> None:
+def test_what_one_story_was_told_stays_when_it_and_others_go_on(cell: str, int8: bool) -> None:
     config, weights = network(cell, ngrams=3)
-    engine = Engine(config, V, weights, int8=True)
+    engine = Engine(config, V, weights, int8=int8)
     begun = engine.initial_state(1)
     told = engine.step(np.array([1]), begun)
     kept = told[0].copy(), tuple(part.copy() for part in told[1])
@@ -360,9 +361,10 @@ def test_what_one_story_was_told_stays_when_it_and_others_go_on(cell: str) -> No
         engine.step(np.array([1]), begun[:-1])
 
 
-def test_many_threads_tell_one_story_each_with_one_engine() -> None:
+@pytest.mark.parametrize("int8", [False, True])
+def test_many_threads_tell_one_story_each_with_one_engine(int8: bool) -> None:
     config, weights = network()
-    engine = Engine(config, V, weights, int8=True)
+    engine = Engine(config, V, weights, int8=int8)
 
     def tell(first: int) -> list[int]:
         state, units = engine.initial_state(1), [first]
@@ -385,7 +387,7 @@ def test_threads_of_one_story_are_patient_on_a_quiet_machine(int8: bool, monkeyp
         engine = Engine(config, V, weights, threads=2, int8=int8)
         scores, _ = engine.step(ids, engine.initial_state(1))
         engine.step(np.array([1, 2]), engine.initial_state(2))
-        options = [session.get_session_options() for session in {id(s): s for s in engine._sessions.values()}.values()]
+        options = [session.get_session_options() for session in engine._sessions.values()]
         told.append((scores, [one.get_session_config_entry("session.intra_op.spin_duration_us") for one in options]))
     (patient, spun), (hurried, slept) = told
     assert (patient == hurried).all()

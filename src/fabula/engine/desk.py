@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 class Desk:
     """A session whose inputs and outputs keep their places: finding new ones takes a tenth of a step of one story.
 
-    `reads` and `says` are the shapes of its inputs and outputs by name, all of them fp32 but for `ids`. Several threads
-    may use it, one after another.
+    `reads` and `says` are the shapes of its inputs and outputs by name, all of them fp32 but for `ids`; `fixed` are
+    inputs that never change. Several threads may use it, one after another.
     """
 
     def __init__(
@@ -25,6 +26,7 @@ class Desk:
         session: InferenceSession,
         reads: Mapping[str, tuple[int, ...]],
         says: Mapping[str, tuple[int, ...]],
+        fixed: Mapping[str, NDArray[Any]] = MappingProxyType({}),
     ) -> None:
         from onnxruntime import OrtValue  # noqa: PLC0415 - takes a tenth of a second to import
 
@@ -34,6 +36,9 @@ class Desk:
         for name, shape in reads.items():
             self._reads.append(np.zeros(shape, np.int64 if name == "ids" else np.float32))
             self._binding.bind_ortvalue_input(name, OrtValue.ortvalue_from_numpy(self._reads[-1]))  # not a copy
+        self._fixed = fixed  # kept, for they are read where they lie
+        for name, array in fixed.items():
+            self._binding.bind_ortvalue_input(name, OrtValue.ortvalue_from_numpy(array))
         for name, shape in says.items():
             self._says.append(np.zeros(shape, np.float32))
             self._binding.bind_ortvalue_output(name, OrtValue.ortvalue_from_numpy(self._says[-1]))

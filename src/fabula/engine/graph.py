@@ -102,7 +102,7 @@ class Graph:
     def product(
         self, rows: str, weight: str, out: str, bias: str = "", *, bounded: bool = False, deep: bool = False
     ) -> None:
-        """rows (N, I) times the weight (O, I) of that name, and its bias (O,), exact also one (N, O) -> out (N, O).
+        """rows (N, I) times the weight (O, I) of that name, and its bias (O,) -> out (N, O).
 
         `bounded` says that all numbers of the rows lie between -1 and 1, `deep` that they are (T, B, I). A row's result
         hangs on no other row.

@@ -23,16 +23,17 @@ class Kind:
     add: Callable[[Graph, int, str, Weights], str]
     """Adds layer N to a graph: the name of its inputs (T, B, I), memories `N.h` (1, B, H) -> the name of its outputs
     (T, B, H), memories `N.h.new`. A graph of single moments has no T and no 1."""
+    loops: bool
+    """Its exact form is a loop over time, and not one node of ONNX."""
 
 
 def _add_lstm(graph: Graph, layer: int, x: str, weights: Weights) -> str:
-    """The equations, whose bits for a single moment are those of ONNX's own LSTM, in less time; for many moments that
-    one, which wants its gates in the order i, o, f, g, but in whole numbers, where it would mix stories."""
+    """ONNX's own LSTM, which wants its gates in the order i, o, f, g; in whole numbers it would mix stories."""
+    if graph.int8:
+        turned = dict(_turned(weights, (0, 1, 3, 2)))
+        turned["bias_hh"] = turned["bias_hh"] + turned.pop("bias_ih")
+        return _add_loop(graph, layer, x, turned, slots="hc", step=_lstm_step)
     parts, hidden = _turned(weights, (0, 3, 1, 2)), weights["weight_hh"].shape[1]
-    if graph.int8 or graph.single:
-        own = {name: array for name, array in parts.items() if name != "bias_ih"}
-        own["bias_hh"] = parts["bias_ih"] + parts["bias_hh"]
-        return _add_loop(graph, layer, x, own, slots="hc", step=_lstm_step)
     w, r, b, h, c = (f"{layer}.{name}" for name in ("w", "r", "b", "h", "c"))
     graph.weights[w], graph.weights[r] = parts["weight_ih"][None], parts["weight_hh"][None]  # (1, 4H, I), (1, 4H, H)
     graph.weights[b] = np.concatenate([parts["bias_ih"], parts["bias_hh"]])[None]  # (1, 8H)
@@ -48,7 +49,7 @@ def _add_gru(graph: Graph, layer: int, x: str, weights: Weights) -> str:
 
 
 KINDS: Mapping[str, Kind] = {
-    "lstm": Kind(4, "hc", _add_lstm), "gru": Kind(3, "h", _add_gru),
+    "lstm": Kind(4, "hc", _add_lstm, loops=False), "gru": Kind(3, "h", _add_gru, loops=True),
 }  # fmt: skip
 
 
@@ -73,7 +74,7 @@ def _add_loop(
     graph.weights |= {own[part]: np.ascontiguousarray(array) for part, array in weights.items()}
     rows, hidden = weights["weight_hh"].shape
     sums = f"{layer}.from_x"  # (T, B, GH)
-    graph.product(x, own["weight_ih"], sums, own.get("bias_ih", ""), bounded=layer > 0, deep=not graph.single)
+    graph.product(x, own["weight_ih"], sums, own.get("bias_ih", ""), bounded=layer > 0, deep=True)
     if graph.single:
         step(graph, f"{layer}.")
         return f"{layer}.h.new"
@@ -95,15 +96,11 @@ def _add_loop(
 
 
 def _lstm_step(step: Graph, at: str) -> None:
-    """i, f, o = sigmoid(..), g = tanh(W x + U h + b), c' = f c + i g, h' = o tanh(c'); in the order i, o, f, g."""
+    """i, f, o = sigmoid(..), g = tanh(W x + b + U h), c' = f c + i g, h' = o tanh(c'); in the order i, f, o, g."""
     weights = at.replace("/", ".")
-    if step.int8:
-        step.product(f"{at}h", f"{weights}weight_hh", f"{at}from_h", f"{weights}bias_hh", bounded=True)  # (B, 4H)
-        step.add("Add", [f"{at}from_x", f"{at}from_h"], [f"{at}sums"])
-    else:
-        step.product(f"{at}h", f"{weights}weight_hh", f"{at}products", f"{at}from_x")
-        step.add("Add", [f"{at}products", f"{weights}bias_hh"], [f"{at}sums"])
-    step.add("Split", [f"{at}sums"], [f"{at}sum_{gate}" for gate in "iofg"], axis=1)  # (B, 4H) -> (B, H) each
+    step.product(f"{at}h", f"{weights}weight_hh", f"{at}from_h", f"{weights}bias_hh", bounded=True)  # (B, 4H)
+    step.add("Add", [f"{at}from_x", f"{at}from_h"], [f"{at}sums"])
+    step.add("Split", [f"{at}sums"], [f"{at}sum_{gate}" for gate in "ifog"], axis=1)  # (B, 4H) -> (B, H) each
     for gate in "ifo":
         step.add("Sigmoid", [f"{at}sum_{gate}"], [f"{at}{gate}"])
     step.add("Tanh", [f"{at}sum_g"], [f"{at}g"])

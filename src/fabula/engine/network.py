@@ -58,11 +58,13 @@ class Engine:
         self._before = (config.ngrams or 2) - 1 if config.buckets else 0
         self._memories += ["before"] if self._before else []
         self._news = [f"{name}.new" for name in self._memories]
+        # A single moment may have a graph of its own: a loop around it would take longer than many a layer.
+        self._parted = int8 or kind.loops
         self._config, self._weights, self._int8, self._threads = config, weights, int8, threads
         self._sessions: dict[str, InferenceSession] = {}
         self._made: dict[tuple[str, int, bool], InferenceSession] = {}
         self._graphs: dict[str, Graph] = {}  # kept, for the sessions read the weights where they lie
-        self._open("alone")
+        self._open("alone" if self._parted else "all")
 
     @property
     def weights(self) -> Weights:
@@ -70,10 +72,7 @@ class Engine:
         return self._weights
 
     def _open(self, part: str) -> InferenceSession:
-        """The session for `all` moments, for one `moment` of several stories, or for one of a story `alone`.
-
-        A single moment has a graph of its own: a loop around it would take longer than many a layer.
-        """
+        """The session for `all` moments, for one `moment` of several stories, or for one of a story `alone`."""
         if part not in self._sessions:
             alone = part == "alone"
             form = "moment" if alone and not self._int8 else part  # floats have no size
@@ -84,9 +83,8 @@ class Engine:
                 )  # fmt: skip
             graph = self._graphs[form]
             threads = self._threads or graph.threads(alone=alone)
-            # Of many stories the steps are long, and there is more to do between them than waiting is worth; but in
-            # floats theirs is the session of one story as well.
-            patient = threads > 1 and form == ("alone" if self._int8 else "moment") and machine.is_quiet(LOOKS)
+            # What reads many stories has long steps, between which there is more to do than waiting is worth.
+            patient = threads > 1 and (alone or not self._parted) and machine.is_quiet(LOOKS)
             if (form, threads, patient) not in self._made:
                 self._made[form, threads, patient] = graph.session(threads, patient=patient)
             self._sessions[part] = self._made[form, threads, patient]
@@ -95,9 +93,12 @@ class Engine:
     @cached_property
     def _desk(self) -> Desk:
         """Where a single story is told."""
-        shapes = {name: array.shape for name, array in zip(self._memories, self.initial_state(1), strict=True)}
+        part, lead = ("alone", ()) if self._parted else ("all", (1,))  # what reads all moments has a time
+        named = zip(self._memories, self.initial_state(1), strict=True)
+        shapes = {name: (*lead, *array.shape) for name, array in named}
         says = {"log_probabilities": (1, self._vocabulary)} | {f"{name}.new": own for name, own in shapes.items()}
-        return Desk(self._open("alone"), {"ids": (1,)} | shapes, says)
+        fixed = {} if self._parted else {"from": np.zeros(1, np.int64)}
+        return Desk(self._open(part), {"ids": (*lead, 1)} | shapes, says, fixed)
 
     def initial_state(self, batch: int) -> State:
         """The state before the first unit: zeros, and an end mark for each unit that an n-gram looks back to."""
@@ -123,10 +124,11 @@ class Engine:
         """Take in one unit each and say what comes next: ids (B,) -> log-probabilities (B, V) and the new state."""
         if len(ids) == 1:
             found, *news = self._desk.step((ids, *state))
-        else:
-            feed = dict(zip(("ids", *self._memories), (np.asarray(ids, np.int64), *state), strict=True))
-            said = self._open("moment").run(["log_probabilities", *self._news], feed)
-            found, *news = cast("list[Floats]", said)
+            return found, tuple(new.reshape(1, -1) for new in news)  # there may be a time
+        if not self._parted:
+            return self._run(ids[:, None], state, 1)
+        feed = dict(zip(("ids", *self._memories), (np.asarray(ids, np.int64), *state), strict=True))
+        found, *news = cast("list[Floats]", self._open("moment").run(["log_probabilities", *self._news], feed))
         return found, tuple(news)
 
     def score(self, ids: Integers, targets: Integers, state: State) -> tuple[Floats, NDArray[np.bool_], State]:
