@@ -6,14 +6,16 @@ The first column is the attack, the second what it sends, the third what the ser
 import hmac
 import json
 import re
+import select
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from .conftest import Served, running
+from .conftest import LONG, Served, running
 
 KEY = "a-key-of-thirty-two-characters-x"
 PROMPT = "a prompt that is nobody's business"
@@ -144,6 +146,20 @@ def test_attacks_are_refused(served: Served, sent: Callable[[Served], bytes], wa
     if text.startswith(b"{"):
         assert set(json.loads(text)) in ({"error"}, {"id", "object", "created", "model", "choices", "usage"})
     assert served.get("/health").status_code == 200
+
+
+@pytest.mark.parametrize(("begun", "wanted"), [
+    (f"{SMUGGLED}Content-Length: {4 << 20}\r\n\r\n", 413),
+    ("GET /v1/models HTTP/1.1\r\nHost: HOST\r\nX: " + "a" * (1 << 18), 400),
+])  # fmt: skip
+def test_who_sends_too_much_can_read_why(served: Served, begun: str, wanted: int) -> None:
+    with closing(served.connect()) as bare:
+        bare.sendall(begun.replace("HOST", f"127.0.0.1:{served.port}").encode())
+        assert select.select([bare], [], [], LONG)[0]
+        for _ in range(64):
+            bare.sendall(b"a" * 65536)  # as clients do that read nothing before they have sent all
+        answer = b"".join(iter(lambda: bare.recv(65536), b""))
+    assert status(answer) == wanted
 
 
 def test_every_answer_says_what_browsers_may_do_with_it(served: Served) -> None:

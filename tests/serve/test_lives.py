@@ -173,6 +173,20 @@ def test_slow_senders_are_dropped(faulty: Start) -> None:
     served.wait("fabula_requests_open", 1)
 
 
+@pytest.mark.parametrize("sent", [
+    b"\x16\x03\x01\r\n\r\n",
+    b"POST /v1/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Length: 4000\r\n\r\n",
+])  # fmt: skip
+def test_who_is_refused_and_does_not_go_is_dropped(faulty: Start, sent: bytes) -> None:
+    served = faulty(receive=0.5)
+    with closing(served.connect()) as bare:
+        bare.sendall(sent)
+        assert b"".join(iter(lambda: bare.recv(4096), b"")).startswith(b"HTTP/1.1 4")
+        with pytest.raises((ConnectionResetError, BrokenPipeError)):
+            until(lambda: not bare.send(b" "))
+    served.wait("fabula_requests_open", 1)
+
+
 def test_a_queue_has_an_end(faulty: Start) -> None:
     served = faulty("slow", rows=1, queue=3)
     busy = [asking(served, stream=True)]

@@ -8,7 +8,7 @@ import signal
 import socket
 from collections.abc import Callable, Generator
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import uvicorn
 
@@ -24,6 +24,37 @@ KEEP = 5
 """Seconds for which an idle connection is kept."""
 
 
+class Lingering:
+    """A transport that hears its client out before it closes.
+
+    A socket closed with bytes unread takes the answer back that is on its way (RFC 9112, section 9.6); so what still
+    arrives is read, and dropped, until the client is done, or whoever made this calls `close` again, or `abort`.
+    """
+
+    def __init__(self, transport: asyncio.Transport, unread: Callable[[], bool]) -> None:
+        """`unread` says whether something may still arrive."""
+        self._transport, self._unread = transport, unread
+        self.lingers = False
+        """Whether it would be closed already."""
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
+        """Whatever else a transport can."""
+        return getattr(self._transport, name)
+
+    def is_closing(self) -> bool:
+        """Whether it is of no more use."""
+        return self.lingers or self._transport.is_closing()
+
+    def close(self) -> None:
+        """Say that no more will be sent; the second time, close."""
+        if self.is_closing() or not self._unread():
+            self._transport.close()
+        else:
+            self.lingers = True
+            self._transport.write_eof()
+            self._transport.resume_reading()
+
+
 def protocol(limits: Limits, farewell: Callable[[], None] | None = None) -> type[asyncio.Protocol]:
     """HTTP over one connection, within limits; `farewell` is called when the server begins to end."""
     import h11  # noqa: PLC0415 - whoever only listens needs none of it
@@ -32,6 +63,7 @@ def protocol(limits: Limits, farewell: Callable[[], None] | None = None) -> type
     class Bounded(H11Protocol):
         """Uvicorn's own, with clocks on both directions."""
 
+        _line: Lingering
         _arrival: asyncio.TimerHandle | None = None
         _arrived = 0
         """Bytes since the clock of what arrives was set."""
@@ -39,7 +71,8 @@ def protocol(limits: Limits, farewell: Callable[[], None] | None = None) -> type
 
         def connection_made(self, transport: asyncio.Transport) -> None:
             """A client has come; it has so long to say what it wants."""
-            super().connection_made(transport)
+            self._line = Lingering(transport, self._unread)
+            super().connection_made(cast("asyncio.Transport", self._line))
             if len(self.connections) > limits.connections:
                 transport.abort()
                 return
@@ -63,14 +96,21 @@ def protocol(limits: Limits, farewell: Callable[[], None] | None = None) -> type
 
         def data_received(self, data: bytes) -> None:
             """The clock runs from the first byte of a request to its last; it begins anew after each longest body."""
+            if self._line.lingers:
+                return  # and the clock runs on
             super().data_received(data)
-            arriving = self.conn.their_state in (h11.IDLE, h11.SEND_BODY) and not self.transport.is_closing()
+            asked = self.conn.their_state in (h11.IDLE, h11.SEND_BODY) and not self.transport.is_closing()
+            arriving = asked or self._line.lingers
             self._arrived += len(data)
             if self._arrival is not None and (not arriving or self._arrived > limits.body):
                 self._arrival.cancel()
                 self._arrival = None
             if arriving and self._arrival is None:
                 self._arrival, self._arrived = self.loop.call_later(limits.receive, self.transport.abort), 0
+
+        def _unread(self) -> bool:
+            """Whether a request is answered before all of it is here: it is too long, or none at all."""
+            return self.conn.their_state in (h11.SEND_BODY, h11.ERROR)
 
         def pause_writing(self) -> None:
             """Something lies ready for the client; from now on it has to read, or it is let go."""
