@@ -30,9 +30,8 @@ LONGEST = 16
 _LETTERS = re.compile(rb"\w+")
 _PLAIN = re.compile(r"\w+", re.ASCII)
 
-Kind = tuple[tuple[int, int], bool, bytes]
-"""Words that a unit begins at most, between words and in the midst of one; whether it ends in the midst of one, as far
-as is known; its spelling."""
+UNKNOWN = 255
+"""Words that a unit begins if nobody has looked yet, or if there are very many."""
 
 Spans = Callable[[str], Iterable[tuple[int, int, str]]]
 """Finds the words of a text: where each begins and ends, and the word as it is compared."""
@@ -81,25 +80,37 @@ class CopyGuard(Rule):
     def __init__(self, index: Index, most: int) -> None:
         self._index, self._most = index, most
         self._last: list[str] = []  # as many words as may be copied
+        self._found: tuple[list[str], int] = [], SHORTEST - 1  # for words that are allowed are mostly taken then
         self.free = most - SHORTEST + 1  # as many as the longest run there may be so far has left to grow
 
     def allows(self, words: Sequence[str]) -> bool:
         """Whether no run grows too long with these."""
-        if len(words) <= self.free:
-            return True
-        line = [*self._last, *words]
-        return all(self._run(line[:end]) <= self._most for end in range(len(self._last) + 1, len(line) + 1))
+        line, safe = [*self._last, *words], len(self._last) + self.free
+        while safe < len(line):  # no run is too long that ends with one of so many
+            run = self._run(line[:safe])
+            if run >= self._most:
+                safe += 1
+                run = self._run(line[:safe])
+                if run > self._most:
+                    return False
+            safe += self._most - run
+        return True
 
     def take(self, words: Sequence[str]) -> None:
         """They lie behind the next ones."""
-        self._last = [*self._last, *words][-self._most :]
-        self.free = self._most - max(self._run(self._last), SHORTEST - 1)
+        line = [*self._last, *words]
+        self._last, self.free = line[-self._most :], max(0, self._most - self._run(line))
 
-    def _run(self, line: Sequence[str]) -> int:
+    def _run(self, line: list[str]) -> int:
         """Words of the longest run that ends with these: not fewer than it has, and if more than `most` just as many.
 
         As long as the short runs that a run consists of are few, nobody need know whether they stand in one place.
         """
+        if line != self._found[0]:
+            self._found = line, self._find(line)
+        return self._found[1]
+
+    def _find(self, line: list[str]) -> int:
         length, far = SHORTEST - 1, max(0, len(line) - self._most - 1)
         starts = range(len(line) - SHORTEST, far - 1, -1)
         for start in starts:
@@ -182,9 +193,10 @@ class Constraints:
         self._closed = False  # a required word is said, and must not grow into another
         # What was found about the unit that was asked about last: mostly it is the one that comes.
         self._looked: tuple[int, tuple[str, bytes, list[str], str]] | None = None
-        # Spellings of which the rules have not been told: of so few words that none can break a rule.
-        self._waiting, self._free, self._inside = list[bytes](), 0, False
-        self._kinds: dict[int, Kind] = {}
+        # Units of which the rules have not been told: of so few words that none can break a rule.
+        self._waiting, self._free = list[int](), 0
+        self._openings = _openings(tokenizer)
+        self._begins = self._openings.words[False]
 
     @property
     def owes_words(self) -> bool:
@@ -193,7 +205,8 @@ class Constraints:
 
     def allows(self, unit: int) -> bool:
         """Whether a unit may come next; the end of a story always may."""
-        if self._is_free(unit):
+        begun = self._begins[unit]
+        if begun <= self._free or (begun == UNKNOWN and self._learn(unit) <= self._free):
             return True
         piece, _, words, unfinished = self._look(unit)
         if self._letters and not self._letters.isdisjoint(piece.casefold()):
@@ -210,7 +223,7 @@ class Constraints:
         """
         if self._required is None or self._bytes:
             return []
-        piece, _ = self._piece(unit)
+        piece = self._look(unit)[0]
         ends = unit == self._tokenizer.end
         if not ends and kind_of(piece[:1] or "x") == LETTER:
             return []  # in the midst of a word
@@ -229,63 +242,44 @@ class Constraints:
 
     def take(self, unit: int) -> None:
         """It has come."""
-        if self._is_free(unit):
-            words, ends_inside, spelled = self._kinds[unit]
-            self._free -= words[self._inside]
-            self._inside = ends_inside
-            self._waiting.append(spelled)
+        begun = self._begins[unit]
+        if begun <= self._free:
+            self._free -= begun
+            self._begins = self._openings.words[self._openings.ends_inside[unit]]
+            self._looked = None
+            self._waiting.append(unit)
             return
-        _, self._bytes, words, self._word = self._look(unit)
+        _, self._bytes, come, self._word = self._look(unit)
         self._looked = None
+        self._waiting.clear()
         self._closed = self._required is not None and self._required.is_said(self._word.lower())
         if unit == self._tokenizer.end and self._word:
-            words, self._word = [*words, self._word.lower()], ""
-        if words:
+            come, self._word = [*come, self._word.lower()], ""
+        if come:
             for rule in (*self._rules, *([self._required] if self._required else [])):
-                rule.take(words)
-        self._set_free()
-
-    def _is_free(self, unit: int) -> bool:
-        """Whether a unit may come whatever it says; the rules are told what has come if that is not known."""
-        kind = self._kinds.get(unit)
-        if kind is None:
-            kind = self._kinds[unit] = _kind(b"" if unit == self._tokenizer.end else self._tokenizer.spelling(unit))
-        if kind[0][self._inside] <= self._free:
-            return True
-        if not self._waiting:
-            return False
-        self._tell_rules()
-        return kind[0][self._inside] <= self._free
-
-    def _tell_rules(self) -> None:
-        """Of the units that have come since they were told last."""
-        spelled = self._bytes + b"".join(self._waiting)
-        self._waiting.clear()
-        self._looked = None
-        piece, used = codecs.utf_8_decode(spelled, "replace", False)
-        self._bytes = spelled[used:]
-        words, self._word = self._words(piece)
-        for rule in self._rules:
-            rule.take(words)
+                rule.take(come)
         self._set_free()
 
     def _set_free(self) -> None:
         """How many words may come whatever they are; of one that has begun nobody knows yet what it will be."""
-        self._inside = self._word[-1:].isascii() and self._word[-1:].isalnum()
-        self._free = -1 if self._needs_all else min([rule.free for rule in self._rules], default=0) - bool(self._word)
+        free = -1 if self._needs_all else min([rule.free for rule in self._rules], default=0) - bool(self._word)
+        self._free = min(free, UNKNOWN - 1)
+        self._begins = self._openings.words[self._word[-1:].isascii() and self._word[-1:].isalnum()]
+
+    def _learn(self, unit: int) -> int:
+        """The words that a unit begins, found out for all stories to come."""
+        spelled = b"" if unit == self._tokenizer.end else self._tokenizer.spelling(unit)
+        self._openings.learn(unit, spelled)
+        return self._begins[unit]
 
     def _look(self, unit: int) -> tuple[str, bytes, list[str], str]:
-        """What a unit would make of the story."""
+        """What a unit makes of the story, together with what waits, of which only now the last word is known to be
+        over: the characters, the bytes of one that is not complete, the words, the one that is not."""
         if self._looked is None or self._looked[0] != unit:
-            piece, rest = self._piece(unit)
-            self._looked = unit, (piece, rest, *self._words(piece))
+            spelled = self._bytes + self._tokenizer.spelled((*self._waiting, unit))
+            piece, used = codecs.utf_8_decode(spelled, "replace", False)
+            self._looked = unit, (piece, spelled[used:], *self._words(piece))
         return self._looked[1]
-
-    def _piece(self, unit: int) -> tuple[str, bytes]:
-        """The characters that a unit completes, and the bytes of the one that it begins."""
-        whole = self._bytes + self._tokenizer.spelling(unit)
-        text, used = codecs.utf_8_decode(whole, "replace", False)
-        return text, whole[used:]
 
     def _words(self, piece: str) -> tuple[list[str], str]:
         """The words that are complete after a piece of text, and what may yet grow."""
@@ -299,13 +293,27 @@ class Constraints:
         return [word for _, _, word in found[:-1]], text[found[-1][0] :]
 
 
-@functools.lru_cache(maxsize=1 << 16)
-def _kind(spelled: bytes) -> Kind:
-    """One without a spelling must be looked at always."""
-    if not spelled:
-        return (1 << 30, 1 << 30), False, spelled
-    if not spelled.isascii():
-        return (len(spelled), len(spelled)), False, spelled  # a word has one character at least
-    words = _LETTERS.findall(spelled)
-    begun = len(words) - spelled.startswith(tuple(words[:1]))
-    return (len(words), begun), spelled.endswith(tuple(words[-1:])), spelled
+class _Openings:
+    """Words that each unit of a tokenizer begins at most: a byte each, for a story asks twice about each of its units."""
+
+    def __init__(self, size: int) -> None:
+        self.words = tuple(bytearray([UNKNOWN]) * size for _ in range(2))
+        """Of every unit, between words and in the midst of one."""
+        self.ends_inside = bytearray(size)
+        """Whether it ends in the midst of a word, as far as is known."""
+
+    def learn(self, unit: int, spelled: bytes) -> None:
+        """What a unit spells; one without a spelling must be looked at always."""
+        between = inside = len(spelled) or UNKNOWN  # a word has one character at least
+        if spelled.isascii() and spelled:
+            words = _LETTERS.findall(spelled)
+            between = len(words)
+            inside = between - spelled.startswith(tuple(words[:1]))
+            self.ends_inside[unit] = spelled.endswith(tuple(words[-1:]))
+        self.words[False][unit], self.words[True][unit] = min(between, UNKNOWN), min(inside, UNKNOWN)
+
+
+@functools.lru_cache(maxsize=16)
+def _openings(tokenizer: Tokenizer) -> _Openings:
+    """One for all stories."""
+    return _Openings(tokenizer.size)

@@ -40,11 +40,12 @@ class Desk:
         for name, array in fixed.items():
             self._binding.bind_ortvalue_input(name, OrtValue.ortvalue_from_numpy(array))
         for name, shape in says.items():
-            self._says.append(np.zeros(shape, np.float32))
-            self._binding.bind_ortvalue_output(name, OrtValue.ortvalue_from_numpy(self._says[-1]))
+            place = np.zeros(shape, np.float32)
+            self._says.append(place.reshape(1, -1))
+            self._binding.bind_ortvalue_output(name, OrtValue.ortvalue_from_numpy(place))
 
     def step(self, arrays: Sequence[NDArray[Any]]) -> list[NDArray[np.float32]]:
-        """What it says to arrays in the order of `reads`: new arrays in the order of `says`."""
+        """What it says to arrays in the order of `reads`: new arrays (1, N), in the order of `says`."""
         with self._lock:
             for place, array in zip(self._reads, arrays, strict=True):
                 place[...] = array

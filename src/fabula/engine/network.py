@@ -124,7 +124,7 @@ class Engine:
         """Take in one unit each and say what comes next: ids (B,) -> log-probabilities (B, V) and the new state."""
         if len(ids) == 1:
             found, *news = self._desk.step((ids, *state))
-            return found, tuple(new.reshape(1, -1) for new in news)  # there may be a time
+            return found, tuple(news)
         if not self._parted:
             return self._run(ids[:, None], state, 1)
         feed = dict(zip(("ids", *self._memories), (np.asarray(ids, np.int64), *state), strict=True))

@@ -81,12 +81,16 @@ class Tokenizer(ABC):
     def decode(self, ids: Sequence[int] | Ids) -> str:
         """The text of some ids; bytes that are not UTF-8 become U+FFFD."""
         tokens = ids.tolist() if isinstance(ids, np.ndarray) else ids
-        text = b"".join(map(self._spellings.__getitem__, tokens)).decode("utf-8", "replace")
+        text = self.spelled(tokens).decode("utf-8", "replace")
         return text if self.lossless else text.removeprefix(" ")
 
     def spelling(self, token: int) -> bytes:
         """The bytes one id stands for. Joined, the spellings of an encoded text are its UTF-8 (lossless units)."""
         return self._spellings[token]
+
+    def spelled(self, ids: Iterable[int]) -> bytes:
+        """The bytes of some ids."""
+        return b"".join(map(self._spellings.__getitem__, ids))
 
 
 def utf8(text: str) -> bytes:
