@@ -294,7 +294,7 @@ class Constraints:
 
 
 class _Openings:
-    """Words that each unit of a tokenizer begins at most: a byte each, for a story asks twice about each of its units."""
+    """Words that each unit of a tokenizer begins at most, a byte each: a story asks twice about each of its units."""
 
     def __init__(self, size: int) -> None:
         self.words = tuple(bytearray([UNKNOWN]) * size for _ in range(2))
