@@ -6,6 +6,7 @@ Legend: V vocabulary.
 from __future__ import annotations
 
 from array import array
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from fabula.constraints import Constraints
 from fabula.endings import Ending
 from fabula.engine import Floats
-from fabula.sampling import Filter, choose
+from fabula.sampling import Filter, History, Scores, choose
 from fabula.tokens import Decoder, Tokenizer
 
 PATIENCE = 64
@@ -120,17 +121,16 @@ class Tale:
         if self.latest == tokenizer.end:
             scores = scores.copy()
             scores[tokenizer.end] = -np.inf
-        if (fits := tokenizer.continuations(self._decoder.begun)) is not None:
-            scores = np.where(fits, scores, -np.inf)
         if self._seam:
             spaced = [tokenizer.spelling(token).startswith(b" ") for token in range(tokenizer.size)]
             scores = np.where(spaced, scores, -np.inf) if any(spaced) else scores
         rules = self._constraints
-        if rules is None:
-            return choose(scores, self._history, self._filters, self._rng)
         if not self._queue:
-            drawn = choose(scores, self._history, self._filters, self._rng, rules.allows)
-            if rules.requires:
+            drawn = draw(
+                scores, self._history, self._filters, self._rng, rules.allows if rules else None,
+                tokenizer=tokenizer, begun=self._decoder.begun,
+            )  # fmt: skip
+            if rules and rules.requires:
                 self._queue = rules.instead(drawn, scores, self._ending.count)
             if not self._queue:
                 return drawn
@@ -168,3 +168,24 @@ class Tale:
         """The last `size` units of the present story, after end marks where it has not so many."""
         units = self._history[max(self._first, len(self._history) - size) :].tolist()
         return [self._tokenizer.end] * (size - len(units)) + units
+
+
+def draw(
+    scores: Scores,
+    history: History,
+    filters: Sequence[Filter],
+    rng: np.random.Generator,
+    allowed: Callable[[int], bool] | None,
+    *,
+    tokenizer: Tokenizer,
+    begun: bytes,
+) -> int:
+    """The next unit, as `fabula.sampling.choose` draws it from log-probabilities (V,); it breaks no character.
+
+    One that does not fit the bytes of a character that has begun is drawn again without all that do not.
+    """
+    drawn = choose(scores, history, filters, rng, allowed)
+    if tokenizer.fits(begun, drawn):
+        return drawn
+    fits = tokenizer.continuations(begun)
+    return choose(np.where(fits, scores, -np.inf), history, filters, rng, allowed) if fits.any() else drawn

@@ -13,6 +13,7 @@ from fabula.errors import UnknownSymbolError, UsageError
 from fabula.novelty import Index
 from fabula.table import Desk, Table
 from fabula.text import word_spans
+from fabula.tokens import Decoder
 
 UNITS = ("symbols", "words", "subwords", "chars", "bytes")
 Make = Callable[..., Desk]
@@ -61,7 +62,7 @@ def test_a_story_told_goes_on_the_same_from_a_table_that_was_kept(desk_of: Make,
 
 @pytest.mark.parametrize("unit", UNITS)
 def test_every_unit_is_drawn_as_the_sampling_says(desk_of: Make, unit: str) -> None:
-    """Greedy words are what the storyteller would write: its units, one by one, the likeliest."""
+    """Greedy words are what the storyteller would write: its units, one by one, those that fit."""
     desk = desk_of(unit, temperature=0.0, spread=1.0)
     desk.put_down("the fox")
     told(desk, *["word"] * 6)
@@ -70,9 +71,12 @@ def test_every_unit_is_drawn_as_the_sampling_says(desk_of: Make, unit: str) -> N
     units = table.units(10_000)
     scores, state = engine.step(np.array([end]), engine.initial_state(1))
     forced = {sum(len(table.words[w].units) for w in table.path[:place]) for place in range(len(table.path))}
+    tokenizer = desk.teller.tokenizer
+    decoder = Decoder(tokenizer)
     for place, unit_ in enumerate(units):
         if place >= own and place not in forced:
-            assert scores[0].argmax() == unit_
+            assert np.where(tokenizer.continuations(decoder.begun), scores[0], -np.inf).argmax() == unit_
+        decoder.feed(unit_)
         scores, state = engine.step(np.array([unit_]), state)
 
 

@@ -21,13 +21,13 @@ from fabula.endings import BEYOND, UNTIL, ends_sentence
 from fabula.engine import Floats, State
 from fabula.errors import UsageError
 from fabula.novelty import Copied
-from fabula.sampling import FAR, Filter, choose, filters
+from fabula.sampling import FAR, Filter, filters
 from fabula.storyteller import Storyteller
 from fabula.table.memory import Memory
 from fabula.table.seams import Seams, wants_space
 from fabula.table.search import Choice, likeliest
 from fabula.table.tree import ROOT, Table
-from fabula.tale import PATIENCE, UNHEARD
+from fabula.tale import PATIENCE, UNHEARD, draw
 
 STRETCHES = ("word", "sentence", "paragraph", "story")
 """How far the model goes on when it is let."""
@@ -160,7 +160,8 @@ class Desk:
         before = state
         while len(units) < PATIENCE:
             left = scores if units else np.where(self._seams.may_follow(word.text), scores, -np.inf)
-            unit = choose(left, history, chosen, rng, rules.allows if rules else None)
+            allowed = rules.allows if rules else None
+            unit = draw(left, history, chosen, rng, allowed, tokenizer=tokenizer, begun=rest)
             if units and not rest and (unit == tokenizer.end or self._seams.begins(text)[unit]):
                 return Drawn(text, tuple(units), nats, before, (scores, state), unit == tokenizer.end)
             if unit == tokenizer.end:  # in the midst of a character, or where all else is forbidden

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar, Self
@@ -74,9 +75,16 @@ class Tokenizer(ABC):
         """
         return self.encode(text)
 
-    def continuations(self, begun: bytes) -> NDArray[np.bool_] | None:  # noqa: ARG002
-        """Which ids (size,) may follow the bytes of a character that has begun; None where any may."""
-        return None
+    def fits(self, begun: bytes, token: int) -> bool:
+        """Whether an id may follow the bytes of a character that has begun; a story ends only after whole ones."""
+        spelled = self._spellings[token]
+        if spelled.isascii():
+            return not begun
+        return _is_utf8(begun + spelled)
+
+    def continuations(self, begun: bytes) -> NDArray[np.bool_]:
+        """Which ids (size,) may do so."""
+        return np.fromiter((self.fits(begun, token) for token in range(self.size)), np.bool_, self.size)
 
     def decode(self, ids: Sequence[int] | Ids) -> str:
         """The text of some ids; bytes that are not UTF-8 become U+FFFD."""
@@ -91,6 +99,15 @@ class Tokenizer(ABC):
     def spelled(self, ids: Iterable[int]) -> bytes:
         """The bytes of some ids."""
         return b"".join(map(self._spellings.__getitem__, ids))
+
+
+def _is_utf8(data: bytes) -> bool:
+    """Whether a text can begin like this."""
+    try:
+        _, used = codecs.utf_8_decode(data, "strict", False)
+    except UnicodeDecodeError:
+        return False
+    return data[used : used + 1] != b"\xed" or data[used + 1 : used + 2] < b"\xa0"  # no half of a surrogate pair
 
 
 def utf8(text: str) -> bytes:

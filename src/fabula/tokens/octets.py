@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import codecs
-import functools
 from collections.abc import Mapping, Sequence
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fabula.tokens.contract import BYTES, Ids, Tokenizer, utf8
 from fabula.tokens.fields import check_keys
@@ -44,23 +41,3 @@ class Bytes(Tokenizer):
     def encode(self, text: str) -> Ids:
         """One id a byte."""
         return np.frombuffer(utf8(text), np.uint8).astype(np.int32)
-
-    def continuations(self, begun: bytes) -> NDArray[np.bool_]:
-        """The bytes that can follow in UTF-8; a story ends only after whole characters."""
-        return _continuations(begun)
-
-
-@functools.lru_cache(maxsize=1 << 12)
-def _continuations(begun: bytes) -> NDArray[np.bool_]:
-    fits = np.array([*(_is_utf8(begun + last) for last in BYTES), not begun])
-    fits.flags.writeable = False
-    return fits
-
-
-def _is_utf8(data: bytes) -> bool:
-    """Whether a text can begin like this."""
-    try:
-        codecs.utf_8_decode(data, "strict", False)
-    except UnicodeDecodeError:
-        return False
-    return data[:1] != b"\xed" or data[1:2] < b"\xa0"  # of half a surrogate pair codecs waits for the last byte
