@@ -97,6 +97,14 @@ def test_commands_line_by_line(model: str) -> None:
     assert "there is nothing further that way" in said
 
 
+def test_a_sitting_ends_when_somebody_says_so(model: str) -> None:
+    done, whole = (
+        fabula("chat", model, "--plain", "-q", "-t", "0", stdin=lines)
+        for lines in ("the mice\n/quit\nthe cat\n", "the mice\n")
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, whole.stdout, whole.stderr)
+
+
 def test_json_tells_each_word_and_its_bits(model: str, tmp_path: Path) -> None:
     done = fabula("chat", model, "--json", "-t", "0", "--table", "a.json", stdin="long ago , the mice\n", cwd=tmp_path)
     answer = json.loads(done.stdout)

@@ -29,7 +29,7 @@ a line of text   goes into the story, and the model answers; an empty line lets 
 /mark NAME       remember this place; /marks lists them, /go NAME goes there
 /temperature 0.6 how bold it is
 /story           the story up to here; /save FILE writes it as text
-/help            these lines"""
+/help            these lines; /quit leaves, and so does the end of the input: all is saved"""
 
 
 class Plain:
@@ -39,6 +39,8 @@ class Plain:
         self, desk: Desk, stretch: str, *, tell: Callable[[str], object], say: Callable[[str], object]
     ) -> None:
         self.desk, self.stretch, self._tell, self._say = desk, stretch, tell, say
+        self.over = False
+        """Whether somebody wants to leave."""
         self._last: list[int] = []  # the words of the last line and its answer
         self._asked = stretch  # how far the model went last
         self._choices: list[Choice] = []
@@ -66,6 +68,7 @@ class Plain:
             "story": lambda _: tell(desk.table.tail(desk.table.gap + 1)),
             "save": self._save,
             "help": lambda _: say(HELP),
+            "quit": self._quit,
         }
 
     def take(self, line: str) -> None:
@@ -128,6 +131,9 @@ class Plain:
             raise UsageError("/save must have the name of a file: /save story.txt")
         write(Path(name), self.desk.table.text)
 
+    def _quit(self, text: str) -> None:  # noqa: ARG002
+        self.over = True
+
     def _walk(self, moved: bool) -> None:
         where = " ".join(self.desk.table.tail(8).split())
         self._say(f"... {where}" if moved else "there is nothing further that way")
@@ -156,6 +162,8 @@ def run(desk: Desk, keeper: Keeper, stretch: str, *, json: bool, quiet: bool) ->
                 keeper.save(desk.table)
                 if keeper.path != place:
                     print_line(sys.stderr, visible(f"another program changed {place}: from now on in {keeper.path}"))
+                if sitting.over:
+                    break
         finally:
             keeper.save(desk.table)
     if json:
