@@ -251,7 +251,7 @@ class Storyteller:
         window = self.settings.model.window
         opening = tales[0].window(window) if window else [self.tokenizer.end, *ids]
         scores, state = self._foretell([opening], self.engine.initial_state(1))
-        rows = [0] * len(tales)  # all stories go on from the one prompt
+        rows, desk = [0] * len(tales), None  # all stories go on from the one prompt
         while True:
             for tale, row in zip(tales, rows, strict=True):
                 yield tale, tale.go_on(self._mixed(tale, scores[row]))
@@ -261,6 +261,9 @@ class Storyteller:
             tales, rows = [tales[place] for place in going], [rows[place] for place in going]
             if window:
                 scores, state = self._foretell([t.window(window) for t in tales], self.engine.initial_state(len(tales)))
+            elif len(tales) == 1 and isinstance(self.engine, Engine):
+                desk = desk or self.engine.alone(tuple(memory[rows] for memory in state))
+                scores = desk.go_on(tales[0].latest)
             else:
                 if len(rows) != len(scores):
                     state = tuple(memory[rows] for memory in state)
