@@ -363,19 +363,19 @@ def test_what_one_story_was_told_stays_when_it_and_others_go_on(cell: str, int8:
 
 @pytest.mark.parametrize("int8", [False, True])
 @pytest.mark.parametrize(("cell", "layers", "head", "embedding", "ngrams"), SHAPES)
-def test_stories_at_desks_of_their_own_are_the_same_bits_as_steps(
+def test_stories_at_desks_of_their_own_are_the_same_bits_as_together(
     cell: str, layers: int, head: str, embedding: int, ngrams: int, int8: bool
 ) -> None:
     config, weights = network(cell, layers, head, embedding, ngrams=ngrams)
     engine = Engine(config, V, weights, int8=int8)
     ids = np.random.default_rng(4).integers(0, V, (2, 12))
-    states = [engine.read(row[None, :3], engine.initial_state(1)) for row in ids]
-    desks = [engine.alone(state) for state in states]
+    state = engine.read(ids[:, :3], engine.initial_state(2))
+    desks = [engine.alone(tuple(part[row : row + 1] for part in state)) for row in range(2)]
     for moment in range(3, 12):
-        for number, desk in enumerate(desks):  # in turn: neither knows of the other
-            wanted, states[number] = engine.step(ids[number, moment : moment + 1], states[number])
-            assert (desk.go_on(int(ids[number, moment])) == wanted).all()
-            assert all((a == b).all() for a, b in zip(desk.state, states[number], strict=True))
+        wanted, state = engine.step(ids[:, moment], state)  # both together, which no desk does
+        for row, desk in enumerate(desks):
+            assert (desk.go_on(int(ids[row, moment])) == wanted[row]).all()
+            assert all((a == b[row : row + 1]).all() for a, b in zip(desk.state, state, strict=True))
 
 
 @pytest.mark.parametrize("int8", [False, True])
