@@ -62,7 +62,7 @@ def test_a_story_told_goes_on_the_same_from_a_table_that_was_kept(desk_of: Make,
 
 @pytest.mark.parametrize("unit", UNITS)
 def test_every_unit_is_drawn_as_the_sampling_says(desk_of: Make, unit: str) -> None:
-    """Greedy words are what the storyteller would write: its units, one by one, those that fit."""
+    """Greedy words are what the storyteller would write: one by one the likeliest units that fit."""
     desk = desk_of(unit, temperature=0.0, spread=1.0)
     desk.put_down("the fox")
     told(desk, *["word"] * 6)
