@@ -11,7 +11,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "fabula"
 
 LAYERS = [
     {"errors", "version", "data", "disk", "stopping", "regular", "processes"},
-    {"config", "pages", "machine"},
+    {"config", "pages", "machine", "keeping"},
     {"text", "tokens", "vectors", "sampling", "novelty", "ngram", "clusters", "hashing", "forecast"},
     {"endings", "engine", "streams", "cells", "heads", "optimizers", "precision", "schedule", "penalties", "lesson"},
     {"evaluation", "model", "mixture", "footprint", "processor", "distributed", "fineness", "constraints"},
@@ -47,9 +47,9 @@ LAYERS = [
 """Lowest first; each room may import from the layers below its own, and inside itself."""
 
 WITHOUT_TORCH = {
-    "errors", "version", "regular", "processes", "config", "pages", "machine", "text", "tokens", "vectors", "sampling",
-    "clusters", "hashing",
-    "forecast", "endings", "novelty", "ngram", "mixture", "fineness", "adaptation", "baseline", "engine", "footprint",
+    "errors", "version", "regular", "processes", "config", "pages", "machine", "keeping", "text", "tokens", "vectors",
+    "sampling", "clusters", "hashing", "forecast", "endings", "novelty", "ngram", "mixture",
+    "fineness", "adaptation", "baseline", "engine", "footprint",
     "streams", "evaluation", "corpus", "folder", "recipe", "card", "events", "inheritance", "storyteller", "narration",
     "report", "api", "constraints", "source", "comparison", "ranking", "labels", "ensemble", "book", "rounding",
     "serve", "store", "studio", "table", "tale", "__init__",

@@ -10,6 +10,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from fabula import keeping
 from torture import guard
 from torture.pool import Result, speak
 
@@ -21,7 +22,7 @@ def main() -> None:
     silent = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silent, 1)
     bench = module.Bench(Path(sys.argv[2]))
-    guard.watch([Path(sys.argv[2])])
+    guard.watch([Path(sys.argv[2]), *filter(None, [keeping.folder()])])
     for _ in range(2):  # everything that is loaded on first use has been, and the memory is that of a good case
         bench.warm_up()
     usual = _peak()

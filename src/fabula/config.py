@@ -11,7 +11,6 @@ import json
 import os
 import re
 import reprlib
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -381,6 +380,8 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> dict[str, d
 
 def from_toml(path: Path) -> dict[str, Any]:
     """The layer of settings in a TOML file; errors: UsageError when it is missing or not TOML."""
+    import tomllib  # noqa: PLC0415 - who writes seldom needs it
+
     try:
         return tomllib.loads(read_regular(path, _TOML_LIMIT).decode("utf-8", "surrogateescape"))
     except (OSError, ValueError, RecursionError) as error:

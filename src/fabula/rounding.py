@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import reprlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fabula.config import ModelConfig
 from fabula.engine import Engine, Floats, expected_shapes
 from fabula.errors import UsageError
-from fabula.evaluation import Counts, Ids, measure
+
+if TYPE_CHECKING:
+    from fabula.evaluation import Counts, Ids
 
 PRECISIONS = ("auto", "fp32", "int8")
 """How a network may be asked to write."""
@@ -34,6 +36,8 @@ def cost(
     """By what share whole numbers raise the cost of some streams; None for a network that they do not make faster."""
     if not is_large(config, vocabulary):
         return None
+    from fabula.evaluation import measure  # noqa: PLC0415 - who writes measures nothing
+
     exact, rounded = (
         measure(
             Engine(config, vocabulary, weights, int8=int8), streams, vocabulary - 1, counts, window=config.window

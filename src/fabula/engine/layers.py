@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fabula.engine.described import Array, Described
 from fabula.engine.graph import Graph, Weights
 
 
@@ -30,9 +31,9 @@ class Kind:
 def _add_lstm(graph: Graph, layer: int, x: str, weights: Weights) -> str:
     """ONNX's own LSTM, which wants its gates in the order i, o, f, g; in whole numbers it would mix stories."""
     if graph.int8:
-        turned = dict(_turned(weights, (0, 1, 3, 2)))
-        turned["bias_hh"] = turned["bias_hh"] + turned.pop("bias_ih")
-        return _add_loop(graph, layer, x, turned, slots="hc", step=_lstm_step)
+        own = dict(weights)
+        own["bias_hh"] = own["bias_hh"] + own.pop("bias_ih")
+        return _add_loop(graph, layer, x, own, slots="hc", step=_lstm_step)
     parts, hidden = _turned(weights, (0, 3, 1, 2)), weights["weight_hh"].shape[1]
     w, r, b, h, c = (f"{layer}.{name}" for name in ("w", "r", "b", "h", "c"))
     graph.weights[w], graph.weights[r] = parts["weight_ih"][None], parts["weight_hh"][None]  # (1, 4H, I), (1, 4H, H)
@@ -68,8 +69,6 @@ def _add_loop(
     """A layer as a loop over time, or for a single moment as it stands: a `step` takes `N/from_x` (B, GH) and old
     memories `N/h` (B, H), and makes new ones; its names begin with `N.` where there is no loop.
     """
-    from onnx import TensorProto, helper  # noqa: PLC0415
-
     own = {part: f"{layer}.{part}" for part in weights}
     graph.weights |= {own[part]: np.ascontiguousarray(array) for part, array in weights.items()}
     rows, hidden = weights["weight_hh"].shape
@@ -84,8 +83,8 @@ def _add_loop(
     body.add("Identity", [after[0]], [f"{layer}/moment"])
     widths = dict.fromkeys(before, hidden) | {f"{layer}/from_x": rows} | dict.fromkeys(after, hidden)
     widths[f"{layer}/moment"] = hidden
-    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ("B", width)) for name, width in widths.items()]
-    inner = helper.make_graph(body.nodes, "step", ends[: len(slots) + 1], ends[len(slots) + 1 :])
+    ends = tuple(Array(name, "float32", ("B", width)) for name, width in widths.items())
+    inner = Described(tuple(body.nodes), ends[: len(slots) + 1], ends[len(slots) + 1 :])
     firsts, lasts = ([f"{layer}.{slot}.{end}" for slot in slots] for end in ("first", "last"))
     for slot, name in zip(slots, firsts, strict=True):
         graph.add("Squeeze", [f"{layer}.{slot}", "first"], [name])  # (1, B, H) -> (B, H)
@@ -96,11 +95,11 @@ def _add_loop(
 
 
 def _lstm_step(step: Graph, at: str) -> None:
-    """i, f, o = sigmoid(..), g = tanh(W x + b + U h), c' = f c + i g, h' = o tanh(c'); in the order i, f, o, g."""
+    """i, f, o = sigmoid(..), g = tanh(W x + b + U h), c' = f c + i g, h' = o tanh(c')."""
     weights = at.replace("/", ".")
     step.product(f"{at}h", f"{weights}weight_hh", f"{at}from_h", f"{weights}bias_hh", bounded=True)  # (B, 4H)
     step.add("Add", [f"{at}from_x", f"{at}from_h"], [f"{at}sums"])
-    step.add("Split", [f"{at}sums"], [f"{at}sum_{gate}" for gate in "ifog"], axis=1)  # (B, 4H) -> (B, H) each
+    step.add("Split", [f"{at}sums"], [f"{at}sum_{gate}" for gate in "ifgo"], axis=1)  # (B, 4H) -> (B, H) each
     for gate in "ifo":
         step.add("Sigmoid", [f"{at}sum_{gate}"], [f"{at}{gate}"])
     step.add("Tanh", [f"{at}sum_g"], [f"{at}g"])

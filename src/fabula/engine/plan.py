@@ -11,6 +11,7 @@ from types import MappingProxyType
 import numpy as np
 
 from fabula.config import ModelConfig
+from fabula.engine.described import Array
 from fabula.engine.graph import Graph, Weights
 from fabula.engine.layers import KINDS
 from fabula.engine.output import HEADS
@@ -34,30 +35,22 @@ def build(
     another graph of the same network, made ready already. A graph of single moments leaves out T and the 1 and `from`,
     and has no `top`.
     """
-    from onnx import TensorProto, helper  # noqa: PLC0415
-
     graph, hidden, kind = Graph(int8=int8, single=single, alone=alone), config.hidden or 0, KINDS[config.cell]
     memories = {f"{layer}.{slot}": hidden for layer in range(config.layers or 0) for slot in kind.slots}
     if config.buckets:
         memories["before"] = (config.ngrams or 2) - 1
     lead = () if single else (1,)
     graph.inputs += [
-        helper.make_tensor_value_info("ids", TensorProto.INT64, ("B",) if single else ("T", "B")),
-        *(
-            helper.make_tensor_value_info(name, TensorProto.FLOAT, (*lead, "B", width))
-            for name, width in memories.items()
-        ),
+        Array("ids", "int64", ("B",) if single else ("T", "B")),
+        *(Array(name, "float32", (*lead, "B", width)) for name, width in memories.items()),
     ]
     graph.outputs += [
-        helper.make_tensor_value_info("log_probabilities", TensorProto.FLOAT, ("N", vocabulary)),
-        *(
-            helper.make_tensor_value_info(f"{name}.new", TensorProto.FLOAT, (*lead, "B", width))
-            for name, width in memories.items()
-        ),
+        Array("log_probabilities", "float32", ("N", vocabulary)),
+        *(Array(f"{name}.new", "float32", (*lead, "B", width)) for name, width in memories.items()),
     ]
     if not single:
-        graph.inputs.append(helper.make_tensor_value_info("from", TensorProto.INT64, (1,)))
-        graph.outputs.append(helper.make_tensor_value_info(top(config), TensorProto.FLOAT, ("T", "B", hidden)))
+        graph.inputs.append(Array("from", "int64", (1,)))
+        graph.outputs.append(Array(top(config), "float32", ("T", "B", hidden)))
     graph.weights = dict(ready) | {
         name: np.ascontiguousarray(array) for name, array in weights.items() if not name.startswith("cells.")
     }
@@ -90,8 +83,6 @@ def top(config: ModelConfig) -> str:
 
 def _add_ngrams(graph: Graph, longest: int, buckets: int) -> None:
     """The vectors of the last 2, 3, ... units: ids (T, B), before (1, B, N-1) -> ngrams (T, B, E), before.new."""
-    from onnx import TensorProto  # noqa: PLC0415
-
     factors = np.zeros((longest, longest - 1), np.int64)  # (N, L), the latest unit last, a length for each column
     for column, length in enumerate(lengths(longest)):
         factors[longest - length :, column] = MULTIPLIERS[:length][::-1]
@@ -107,14 +98,12 @@ def _add_ngrams(graph: Graph, longest: int, buckets: int) -> None:
     graph.add("Gather", ["ngrams.weight", "ngrams.rows"], ["ngrams.vectors"])  # (T, B, L, E)
     graph.add("Constant", [], ["ngrams.axis"], value_ints=[-2])
     graph.add("ReduceSum", ["ngrams.vectors", "ngrams.axis"], ["ngrams"], keepdims=0)
-    graph.add("Cast", ["before.ids.new"], ["before.new"], to=TensorProto.FLOAT)
+    graph.add("Cast", ["before.ids.new"], ["before.new"], to="float32")
 
 
 def _add_window(graph: Graph) -> None:
     """The last units of a single moment: ids (B,), before (B, N-1) -> ngrams.windows (B, N), before.ids.new."""
-    from onnx import TensorProto  # noqa: PLC0415
-
-    graph.add("Cast", ["before"], ["before.ids"], to=TensorProto.INT64)
+    graph.add("Cast", ["before"], ["before.ids"], to="int64")
     graph.add("Unsqueeze", ["ids", "second"], ["ids.column"])
     graph.add("Concat", ["before.ids", "ids.column"], ["ngrams.windows"], axis=1)
     graph.add("Slice", ["ngrams.windows", "second", "last", "second"], ["before.ids.new"])  # (B, N-1)
@@ -122,14 +111,12 @@ def _add_window(graph: Graph) -> None:
 
 def _add_windows(graph: Graph, longest: int) -> None:
     """The last units of each moment: ids (T, B), before (1, B, N-1) -> ngrams.windows (T, B, N), before.ids.new."""
-    from onnx import TensorProto  # noqa: PLC0415
-
     def number(name: str, value: int) -> str:
         graph.add("Constant", [], [name], value_ints=[value])  # (1,)
         return name
 
     graph.add("Transpose", ["before"], ["before.turned"], perm=[2, 1, 0])  # (N-1, B, 1)
-    graph.add("Cast", ["before.turned"], ["before.ids"], to=TensorProto.INT64)
+    graph.add("Cast", ["before.turned"], ["before.ids"], to="int64")
     number("deepest", -1)
     graph.add("Unsqueeze", ["ids", "deepest"], ["ids.column"])  # (T, B, 1)
     graph.add("Concat", ["before.ids", "ids.column"], ["ngrams.units"], axis=0)  # (N-1+T, B, 1)

@@ -5,7 +5,6 @@ Not lossless: white space comes back as people write it, and a symbol that was n
 
 from __future__ import annotations
 
-import difflib
 import re
 import reprlib
 from collections import Counter
@@ -76,6 +75,8 @@ class Symbols(Tokenizer):
             self._refuse(error.args[0])
 
     def _refuse(self, symbol: str) -> NoReturn:
+        import difflib  # noqa: PLC0415 - who writes seldom needs it
+
         near = difflib.get_close_matches(symbol[:50], self._ids, n=3, cutoff=0.5)
         hint = f"the nearest it knows are {', '.join(map(reprlib.repr, near))}" if near else "it knows none like it"
         raise UnknownSymbolError(

@@ -7,6 +7,7 @@ same model finds the words of Chinese, Japanese or Thai: ICU's dictionaries only
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections import Counter
@@ -28,7 +29,6 @@ MAX_PIECE = 256
 """Characters: what is longer is no word and is always spelled; the model keeps a node for every byte of a piece."""
 NODE = 200
 """Bytes of memory that the model takes for a byte of a piece; 350 where no two pieces begin alike."""
-_SPACELESS = re.compile(f"[{SPACELESS}]")
 _BYTE_NAMES = tuple(f"<0x{value:02X}>" for value in range(256))
 """How the library calls the bytes; no text is taken for one, because the pattern cuts it at the mark `<`."""
 
@@ -100,11 +100,11 @@ def _unigram(pieces: Sequence[str], counts: Sequence[int]) -> tokenizers.Tokeniz
 def _count_pieces(texts: Iterable[str], break_words: Callable[[str], Iterable[str]]) -> Counter[str]:
     """How often each piece occurs; within spaceless scripts the pieces are the words that `break_words` finds."""
     counts: Counter[str] = Counter()
-    cut = splitter()
+    cut, spaceless = splitter(), _spaceless()
     for chunk in chain.from_iterable(map(chunks, texts)):
-        pieces = [piece for piece, _ in cut.pre_tokenize_str(chunk) if not _SPACELESS.match(piece)]
-        if _SPACELESS.search(chunk):
-            pieces += [word for word in break_words(chunk) if _SPACELESS.match(word)]
+        pieces = [piece for piece, _ in cut.pre_tokenize_str(chunk) if not spaceless.match(piece)]
+        if spaceless.search(chunk):
+            pieces += [word for word in break_words(chunk) if spaceless.match(word)]
         counts.update(piece for piece in pieces if len(piece) <= MAX_PIECE)
     return counts
 
@@ -112,7 +112,14 @@ def _count_pieces(texts: Iterable[str], break_words: Callable[[str], Iterable[st
 def _is_spaceless(characters: Mapping[str, int]) -> bool:
     """Whether most letters belong to a script that puts no spaces between words."""
     letters = sum(n for character, n in characters.items() if character.isalpha())
-    return 2 * sum(n for character, n in characters.items() if _SPACELESS.match(character)) > letters
+    spaceless = _spaceless()
+    return 2 * sum(n for character, n in characters.items() if spaceless.match(character)) > letters
+
+
+@functools.cache
+def _spaceless() -> re.Pattern[str]:
+    """A character of those scripts; it takes milliseconds to compile, which who writes does not have."""
+    return re.compile(f"[{SPACELESS}]")
 
 
 def _word_breaker() -> Callable[[str], Iterable[str]]:
