@@ -111,6 +111,7 @@ def _add_window(graph: Graph) -> None:
 
 def _add_windows(graph: Graph, longest: int) -> None:
     """The last units of each moment: ids (T, B), before (1, B, N-1) -> ngrams.windows (T, B, N), before.ids.new."""
+
     def number(name: str, value: int) -> str:
         graph.add("Constant", [], [name], value_ints=[value])  # (1,)
         return name
