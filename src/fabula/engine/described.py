@@ -91,7 +91,7 @@ def _graph(graph: Described) -> onnx.GraphProto:
     )
     stubs = list[TensorProto]()
     for weight in graph.weights:
-        stub = TensorProto(name=weight.name, dims=weight.shape, data_type=number(weight.kind))
+        stub = TensorProto(name=weight.name, dims=map(int, weight.shape), data_type=number(weight.kind))
         stub.data_location = TensorProto.EXTERNAL
         stub.external_data.add(key="location", value="memory")
         stubs.append(stub)
