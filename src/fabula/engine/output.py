@@ -29,8 +29,17 @@ def _add_full(graph: Graph, rows: str, vocabulary: int, bounded: bool) -> None: 
 
 def _add_tied(graph: Graph, rows: str, vocabulary: int, bounded: bool) -> None:  # noqa: ARG001
     """The word vectors once more."""
-    wide = _project(graph, rows, bounded=bounded)
-    graph.product(wide, "embedding.weight", "logits", "head.bias", bounded=bounded and wide == rows)
+    own = graph.weights
+    if graph.int8 or "head.projection.weight" not in own:
+        wide = _project(graph, rows, bounded=bounded)
+        graph.product(wide, "embedding.weight", "logits", "head.bias", bounded=bounded and wide == rows)
+    else:  # the biases as a last number of each vector, times one: to add them afterwards takes many stories longer
+        narrow, biases = own["head.projection.weight"], own["head.bias"][:, None]
+        own["head.narrow"] = np.concatenate([narrow, np.zeros_like(narrow[:1])])  # (E+1, H)
+        own["head.one"] = np.eye(1, len(narrow) + 1, len(narrow), dtype=np.float32)[0]  # (E+1,)
+        own["head.wide"] = np.concatenate([own["embedding.weight"], biases], axis=1)  # (V, E+1)
+        graph.product(rows, "head.narrow", "projected", "head.one")
+        graph.product("projected", "head.wide", "logits")
     graph.add("LogSoftmax", ["logits"], ["log_probabilities"], axis=1)
 
 
