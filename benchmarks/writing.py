@@ -1,7 +1,8 @@
 """How fast a network writes: the engine beside PyTorch's eager step and beside onnxruntime as one would use it.
 
-One layer of 512 units, vectors of 256, 10,000 units, tied, random weights. Each way runs in a process of its own, in
-turn, and draws nothing: a step takes a unit in and gives log-probabilities.
+One layer of 512 units, vectors of 256, 10,000 units, tied, random weights. Each way is a process of its own and draws
+nothing: a step takes a unit in and gives log-probabilities. All live at once and take turns, for what else goes on in a
+machine changes within seconds; a ratio is the median of those of all rounds.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import subprocess
 import sys
 import tempfile
 import time
@@ -16,26 +18,30 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from record import median, timed, write
+from record import median, write
 
 HIDDEN, EMBEDDING, UNITS, TOGETHER = 512, 256, 10_000, 64
-SECONDS, WARM = 2.0, 30
+SECONDS, WARM = 0.5, 0.15
+"""Of a turn, and before it: until the weights lie where they lie for who goes on."""
 PRODUCTS = 2 * (4 * HIDDEN * (EMBEDDING + HIDDEN) + HIDDEN * EMBEDDING + EMBEDDING * UNITS)
 """Floating-point operations of a step of one story."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=25)
     parser.add_argument("--child", choices=WAYS)
     options = parser.parse_args()
     if options.child:
-        print(json.dumps(WAYS[options.child]()))
+        take_turns(*WAYS[options.child]())
         return
     rows: dict[str, list[float]] = {way: [] for way in WAYS}
+    children = {way: begin([sys.executable, __file__, "--child", way]) for way in WAYS}
     for _ in range(options.rounds):
-        for way, found in rows.items():
-            found.append(json.loads(timed([sys.executable, __file__, "--child", way])[1]))
+        for way, child in children.items():
+            rows[way].append(ask(child))
+    for child in children.values():
+        child.communicate()
     speed = {way: median(found) for way, found in rows.items()}
 
     def over(ours: str, theirs: str) -> float:
@@ -75,18 +81,45 @@ def weights() -> dict[str, np.ndarray]:
     return {name: rng.uniform(-0.05, 0.05, shape).astype(np.float32) for name, shape in shapes.items()}
 
 
-def per_second(step: Callable[[], object]) -> float:
-    """How often a step can be taken in a second."""
-    for _ in range(WARM):
-        step()
+Step = tuple[Callable[[], object], float]
+"""What is done again and again, and what it counts for."""
+
+
+def begin(command: list[str]) -> subprocess.Popen[str]:
+    """A way that waits for its turns."""
+    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    ask(child)  # the first one finds everything to be loaded yet
+    return child
+
+
+def ask(child: subprocess.Popen[str]) -> float:
+    """The figure of one turn."""
+    assert child.stdin
+    assert child.stdout
+    print("go", file=child.stdin, flush=True)
+    said = child.stdout.readline()
+    if not said:
+        sys.exit("a way ended before its time")
+    return json.loads(said)
+
+
+def take_turns(step: Callable[[], object], worth: float) -> None:
+    """A line for every line: how often a step can be taken in a second, times what it is worth."""
+    for _ in sys.stdin:
+        during(step, WARM)
+        print(json.dumps(during(step, SECONDS) * worth), flush=True)
+
+
+def during(step: Callable[[], object], seconds: float) -> float:
+    """Steps taken in a second."""
     begun, steps = time.perf_counter(), 0
-    while time.perf_counter() - begun < SECONDS:
+    while time.perf_counter() - begun < seconds:
         step()
         steps += 1
     return steps / (time.perf_counter() - begun)
 
 
-def engine(stories: int = 1, *, int8: bool = False) -> float:
+def engine(stories: int = 1, *, int8: bool = False) -> Step:
     """fabula's own, tokens of all stories in a second."""
     from fabula.config import resolve
     from fabula.engine import Engine
@@ -96,16 +129,16 @@ def engine(stories: int = 1, *, int8: bool = False) -> float:
     ids, state = np.arange(stories), network.initial_state(stories)
     if stories == 1:  # as the storyteller tells it
         desk = network.alone(state)
-        return per_second(lambda: desk.go_on(0))
+        return (lambda: desk.go_on(0)), 1
 
     def step() -> None:
         nonlocal state
         _, state = network.step(ids, state)
 
-    return per_second(step) * stories
+    return step, stories
 
 
-def eager(kind: str) -> float:
+def eager(kind: str) -> Step:
     """PyTorch as one writes it: embedding, layer, output, log-softmax."""
     import torch
     from torch.nn import functional
@@ -116,6 +149,7 @@ def eager(kind: str) -> float:
     layer = torch.nn.LSTM(EMBEDDING, HIDDEN, batch_first=True)
     layer.load_state_dict(dict(zip(("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"), parts, strict=True)))
 
+    @torch.inference_mode()
     def step() -> None:
         nonlocal h, c
         x = functional.embedding(ids, own["embedding.weight"])
@@ -128,25 +162,24 @@ def eager(kind: str) -> float:
         narrow = functional.linear(top, own["head.projection.weight"])
         functional.log_softmax(functional.linear(narrow, own["embedding.weight"], own["head.bias"]), dim=1)
 
-    with torch.inference_mode():
-        return per_second(step)
+    return step, 1
 
 
-def product() -> float:
+def product() -> Step:
     """GFLOP/s of onnxruntime's product of two matrices 1024 x 1024 in fp32."""
-    return products(1024, 1024, 1024) * 2 * 1024**3 / 1e9
+    return products(1024, 1024, 1024), 2 * 1024**3 / 1e9
 
 
-def weights_once(*, int8: bool = False) -> float:
+def weights_once(*, int8: bool = False) -> Step:
     """How often in a second a vector is multiplied with as many numbers as a step of one story reads.
 
     No step that reads its weights can be faster than memory and caches bring them.
     """
-    return products(1, HIDDEN, PRODUCTS // 2 // HIDDEN, int8=int8)
+    return products(1, HIDDEN, PRODUCTS // 2 // HIDDEN, int8=int8), 1
 
 
-def products(rows: int, inner: int, columns: int, *, int8: bool = False) -> float:
-    """onnxruntime's products of two matrices in a second, the second one being known before."""
+def products(rows: int, inner: int, columns: int, *, int8: bool = False) -> Callable[[], object]:
+    """onnxruntime's product of two matrices, the second one being known before."""
     import onnxruntime
     from onnx import TensorProto, helper, numpy_helper
 
@@ -163,10 +196,10 @@ def products(rows: int, inner: int, columns: int, *, int8: bool = False) -> floa
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     feed = {"a": first.astype(np.uint8 if int8 else np.float32)}
-    return per_second(lambda: session.run(None, feed))
+    return lambda: session.run(None, feed)
 
 
-def plain(stories: int = 1) -> float:
+def plain(stories: int = 1) -> Step:
     """onnxruntime as its guides say: one graph with its LSTM, made int8 by `quantize_dynamic`, default session."""
     import onnxruntime
     from onnx import TensorProto, helper, numpy_helper
@@ -208,11 +241,11 @@ def plain(stories: int = 1) -> float:
         nonlocal h, c
         _, h, c = session.run(None, {"ids": units, "h": h, "c": c})
 
-    return per_second(step) * stories
+    return step, stories
 
 
 PEERS = ("nn.LSTM", "lstm_cell", "plain int8")
-WAYS: dict[str, Callable[[], float]] = {
+WAYS: dict[str, Callable[[], Step]] = {
     "weights once": weights_once,
     "int8 weights once": lambda: weights_once(int8=True),
     "fp32": engine,
