@@ -9,6 +9,7 @@ rows there are. A scale for each output would make a step a tenth slower, and sp
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +51,10 @@ STEPS = 127
 
 BLOCK = 128
 """Outputs of a weight that are rounded at once: what lies near the processor takes a third of the time."""
+
+ROUNDS_FIRST = platform.machine().lower() in {"x86_64", "amd64"}
+"""Whether a product that adds rounds before it does: it then comes to the bits of two operations. On other processors
+both may be one instruction."""
 
 TINY = 1e-30
 """A row of zeros is scaled by this."""
@@ -106,7 +111,7 @@ class Graph:
         """rows (N, I) times the weight (O, I) of that name, and its bias (O,) -> out (N, O).
 
         `bounded` says that all numbers of the rows lie between -1 and 1, `deep` that they are (T, B, I). A row's result
-        hangs on no other row.
+        hangs on no other row. A bias that is no weight is (N, O) itself.
         """
         if self.int8:
             self._product_in_whole_numbers(rows, weight, out, bias, bounded=bounded)
@@ -119,27 +124,31 @@ class Graph:
 
     def _product_in_whole_numbers(self, rows: str, weight: str, out: str, bias: str, *, bounded: bool) -> None:
         """One operation, where all rows have one size. Else they are scaled afterwards, by the same product of two
-        numbers as a single row is at once."""
-        whole, scale, scaled = f"{weight}.int8", f"{weight}.scale", f"{out}.scaled" if bias else out
+        numbers as a single row is at once; and what is added is added afterwards, as a single row's may be at once."""
+        whole, scale, once = f"{weight}.int8", f"{weight}.scale", self.alone and ROUNDS_FIRST
         if whole not in self.weights:
             self.weights[whole], self.weights[scale] = rounded(self.weights[weight])
         self.weights["one"] = np.array(1, np.float32)
         size = self._rounded(rows, bounded=bounded)
 
-        def multiply(to: str, *scales: str, more: Sequence[str] = ()) -> None:
-            read = [f"{rows}.whole", whole, *scales, "zero", *more]
+        def multiply(to: str, one: str, other: str, added: str = "") -> None:
+            read = [f"{rows}.whole", whole, one, other, "zero", "", added]
             self.add("MatMulIntegerToFloat", read, [to], domain="com.microsoft")
 
+        if bias and bias not in self.weights and once:
+            self.add("Squeeze", [bias], [f"{bias}.row"])  # (1, O) -> (O,)
+            bias = f"{bias}.row"
+        inside = bias if once or (not size and bias in self.weights) else ""
+        scaled = out if inside == bias else f"{out}.scaled"
         if not size:
-            multiply(out, "one", scale, more=["", bias] if bias else [])
-            return
-        if self.alone:
-            multiply(scaled, size, scale)
+            multiply(scaled, "one", scale, inside)
+        elif self.alone:
+            multiply(scaled, size, scale, inside)
         else:
             multiply(f"{out}.integers", "one", "one")
             self.add("Mul", [size, scale], [f"{out}.steps"])  # (..., 1)
             self.add("Mul", [f"{out}.integers", f"{out}.steps"], [scaled])
-        if bias:
+        if scaled != out:
             self.add("Add", [scaled, bias], [out])
 
     def _rounded(self, rows: str, *, bounded: bool) -> str:

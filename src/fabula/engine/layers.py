@@ -32,7 +32,7 @@ def _add_lstm(graph: Graph, layer: int, x: str, weights: Weights) -> str:
     """ONNX's own LSTM, which wants its gates in the order i, o, f, g; in whole numbers it would mix stories."""
     if graph.int8:
         own = dict(weights)
-        own["bias_hh"] = own["bias_hh"] + own.pop("bias_ih")
+        own["bias_ih"] = own["bias_ih"] + own.pop("bias_hh")
         return _add_loop(graph, layer, x, own, slots="hc", step=_lstm_step)
     parts, hidden = _turned(weights, (0, 3, 1, 2)), weights["weight_hh"].shape[1]
     w, r, b, h, c = (f"{layer}.{name}" for name in ("w", "r", "b", "h", "c"))
@@ -73,7 +73,7 @@ def _add_loop(
     graph.weights |= {own[part]: np.ascontiguousarray(array) for part, array in weights.items()}
     rows, hidden = weights["weight_hh"].shape
     sums = f"{layer}.from_x"  # (T, B, GH)
-    graph.product(x, own["weight_ih"], sums, own.get("bias_ih", ""), bounded=layer > 0, deep=True)
+    graph.product(x, own["weight_ih"], sums, own["bias_ih"], bounded=layer > 0, deep=True)
     if graph.single:
         step(graph, f"{layer}.")
         return f"{layer}.h.new"
@@ -97,8 +97,7 @@ def _add_loop(
 def _lstm_step(step: Graph, at: str) -> None:
     """i, f, o = sigmoid(..), g = tanh(W x + b + U h), c' = f c + i g, h' = o tanh(c')."""
     weights = at.replace("/", ".")
-    step.product(f"{at}h", f"{weights}weight_hh", f"{at}from_h", f"{weights}bias_hh", bounded=True)  # (B, 4H)
-    step.add("Add", [f"{at}from_x", f"{at}from_h"], [f"{at}sums"])
+    step.product(f"{at}h", f"{weights}weight_hh", f"{at}sums", f"{at}from_x", bounded=True)  # (B, 4H)
     step.add("Split", [f"{at}sums"], [f"{at}sum_{gate}" for gate in "ifgo"], axis=1)  # (B, 4H) -> (B, H) each
     for gate in "ifo":
         step.add("Sigmoid", [f"{at}sum_{gate}"], [f"{at}{gate}"])
