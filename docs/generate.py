@@ -252,8 +252,8 @@ def writing_section() -> str:
     return f"""## Writing
 
 One layer of 512 units, vectors of 256, 10,000 units, tied, random weights; tokens a second, each way in a process of
-its own, medians. onnxruntime's own int8 scales over all stories at once, so a story hangs on its neighbours; fabula's
-does not.
+its own, all in turn, medians. onnxruntime's own int8 scales over all stories at once, so a story hangs on its
+neighbours; fabula's does not.
 
 {tables}
 
@@ -267,7 +267,7 @@ A model of the text tales, trained for a minute:
 
 * {together["compared"]:,} times a story was told alone and in a batch of 2, 7 or 64, fp32 and int8: different
   {together["different"]} times.
-* `--max-copy 8` writes at {told["guard"]["guarded, of that"]:.2f} of the speed without, the two taking turns (the least
+* `--max-copy 8` writes at {told["guard"]["guarded, of that"]:.3f} of the speed without, the two taking turns (the least
   that is acceptable: 0.95).
 * {long["words"]:,} words in a row, {long["texts"]} texts: the first 49 fiftieths take
   {long["seconds for all but the last fiftieth"]:.0f} s; the last takes {long["the last fiftieth over the first"]:.3f}

@@ -378,6 +378,18 @@ def test_stories_at_desks_of_their_own_are_the_same_bits_as_together(
             assert all((a == b[row : row + 1]).all() for a, b in zip(desk.state, state, strict=True))
 
 
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_where_products_may_not_add_a_story_alone_is_still_the_same(cell: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On processors that multiply and add in one instruction."""
+    monkeypatch.setattr("fabula.engine.graph.ROUNDS_FIRST", False)
+    config, weights = network(cell, 2, "tied")
+    engine = Engine(config, V, weights, int8=True)
+    desk, state = engine.alone(engine.initial_state(1)), engine.initial_state(2)
+    for unit in np.random.default_rng(4).integers(0, V, 12).tolist():
+        wanted, state = engine.step(np.array([unit, unit]), state)
+        assert (desk.go_on(unit) == wanted[0]).all()
+
+
 @pytest.mark.parametrize("int8", [False, True])
 def test_many_threads_tell_one_story_each_with_one_engine(int8: bool) -> None:
     config, weights = network()
