@@ -14,6 +14,7 @@ import reprlib
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
 
 from fabula.endings import LETTER, kind_of
 from fabula.errors import UsageError
@@ -27,6 +28,7 @@ LIKELY = math.log(0.02)
 LONGEST = 16
 """Words that a required phrase may have."""
 
+_FREE = attrgetter("free")
 _LETTERS = re.compile(rb"\w+")
 _PLAIN = re.compile(r"\w+", re.ASCII)
 
@@ -184,7 +186,8 @@ class Constraints:
     def __init__(
         self, tokenizer: Tokenizer, rules: Sequence[Rule], *, letters: str = "", required: Required | None, spans: Spans
     ) -> None:
-        self._tokenizer, self._rules, self._required, self._spans = tokenizer, rules, required, spans
+        self._tokenizer, self._rules, self._required, self._spans = tokenizer, tuple(rules), required, spans
+        self._told = self._rules if required is None else (*self._rules, required)  # who is told of words
         self.requires = required is not None
         """Whether words must come, or had to."""
         self._letters = frozenset(letters.casefold())
@@ -214,7 +217,10 @@ class Constraints:
         if self._closed and any(end > len(self._word) > start for start, end, _ in self._spans(self._word + piece)):
             return False
         words = [*words, unfinished.lower()] if unfinished else words
-        return all(rule.allows(words) for rule in self._rules) if words else True
+        for rule in self._rules if words else ():
+            if not rule.allows(words):
+                return False
+        return True
 
     def instead(self, unit: int, scores: Scores, told: int) -> list[int]:
         """Units of a required word that come in place of the one that was drawn, mostly none.
@@ -245,7 +251,7 @@ class Constraints:
         begun = self._begins[unit]
         if begun <= self._free:
             self._free -= begun
-            self._begins = self._openings.words[self._openings.ends_inside[unit]]
+            self._begins = self._openings.after[unit]
             self._looked = None
             self._waiting.append(unit)
             return
@@ -256,13 +262,13 @@ class Constraints:
         if unit == self._tokenizer.end and self._word:
             come, self._word = [*come, self._word.lower()], ""
         if come:
-            for rule in (*self._rules, *([self._required] if self._required else [])):
+            for rule in self._told:
                 rule.take(come)
         self._set_free()
 
     def _set_free(self) -> None:
         """How many words may come whatever they are; of one that has begun nobody knows yet what it will be."""
-        free = -1 if self._needs_all else min([rule.free for rule in self._rules], default=0) - bool(self._word)
+        free = -1 if self._needs_all else min(map(_FREE, self._rules), default=0) - bool(self._word)
         self._free = min(free, UNKNOWN - 1)
         self._begins = self._openings.words[self._word[-1:].isascii() and self._word[-1:].isalnum()]
 
@@ -299,8 +305,8 @@ class _Openings:
     def __init__(self, size: int) -> None:
         self.words = tuple(bytearray([UNKNOWN]) * size for _ in range(2))
         """Of every unit, between words and in the midst of one."""
-        self.ends_inside = bytearray(size)
-        """Whether it ends in the midst of a word, as far as is known."""
+        self.after = [self.words[False]] * size
+        """Of these the one for what follows a unit, as far as is known."""
 
     def learn(self, unit: int, spelled: bytes) -> None:
         """What a unit spells; one without a spelling must be looked at always."""
@@ -309,7 +315,7 @@ class _Openings:
             words = _LETTERS.findall(spelled)
             between = len(words)
             inside = between - spelled.startswith(tuple(words[:1]))
-            self.ends_inside[unit] = spelled.endswith(tuple(words[-1:]))
+            self.after[unit] = self.words[spelled.endswith(tuple(words[-1:]))]
         self.words[False][unit], self.words[True][unit] = min(between, UNKNOWN), min(inside, UNKNOWN)
 
 

@@ -34,6 +34,10 @@ class Tokenizer(ABC):
 
     def __init__(self, spellings: Iterable[bytes]) -> None:
         self._spellings = (*spellings, b"")
+        self.size = len(self._spellings)
+        """Number of ids, `end` included."""
+        self.end = self.size - 1
+        """The id that marks the end of a story: the last."""
 
     @classmethod
     @abstractmethod
@@ -48,16 +52,6 @@ class Tokenizer(ABC):
     @abstractmethod
     def to_json(self) -> dict[str, object]:
         """What `tokenizer.json` holds: `{"unit": ..., ...}`; read back by `from_json`."""
-
-    @property
-    def size(self) -> int:
-        """Number of ids, `end` included."""
-        return len(self._spellings)
-
-    @property
-    def end(self) -> int:
-        """The id that marks the end of a story: `size - 1`."""
-        return self.size - 1
 
     @abstractmethod
     def encode(self, text: str) -> Ids:
