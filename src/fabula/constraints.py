@@ -217,10 +217,7 @@ class Constraints:
         if self._closed and any(end > len(self._word) > start for start, end, _ in self._spans(self._word + piece)):
             return False
         words = [*words, unfinished.lower()] if unfinished else words
-        for rule in self._rules if words else ():
-            if not rule.allows(words):
-                return False
-        return True
+        return not words or all(rule.allows(words) for rule in self._rules)
 
     def instead(self, unit: int, scores: Scores, told: int) -> list[int]:
         """Units of a required word that come in place of the one that was drawn, mostly none.
