@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypedDict, Unpack
+from typing import TYPE_CHECKING, Protocol, TypedDict, Unpack
 
 import numpy as np
 
@@ -21,12 +21,14 @@ from fabula.constraints import Banned, Constraints, CopyGuard, Required, Rule
 from fabula.endings import LETTER, UNTIL, Ending, kind_of
 from fabula.engine import Engine, Floats, Integers, State
 from fabula.errors import UsageError
-from fabula.mixture import Mixture
 from fabula.novelty import Copied, Index
 from fabula.rounding import choose as choose_precision
 from fabula.sampling import Filter, filters
 from fabula.tale import Tale
 from fabula.tokens import Tokenizer
+
+if TYPE_CHECKING:
+    from fabula.mixture import Mixture
 
 WORDS = 200
 """Most words of a story whose length was not asked for."""
