@@ -381,8 +381,17 @@ def test_stories_at_desks_of_their_own_are_the_same_bits_as_together(
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 def test_where_products_may_not_add_a_story_alone_is_still_the_same(cell: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """On processors that multiply and add in one instruction."""
-    monkeypatch.setattr("fabula.engine.graph.ROUNDS_FIRST", False)
     config, weights = network(cell, 2, "tied")
+
+    def scaled_and_added_to() -> list[bool]:
+        nodes = build(config, V, weights, int8=True, single=True, alone=True).nodes
+        products = [node.inputs for node in nodes if node.operator == "MatMulIntegerToFloat"]
+        return [added != "" for *_, size, _, _, _, added in products if size != "one"]
+
+    monkeypatch.setattr("fabula.engine.graph.ROUNDS_FIRST", True)
+    assert any(scaled_and_added_to())
+    monkeypatch.setattr("fabula.engine.graph.ROUNDS_FIRST", False)
+    assert not any(scaled_and_added_to())
     engine = Engine(config, V, weights, int8=True)
     desk, state = engine.alone(engine.initial_state(1)), engine.initial_state(2)
     for unit in np.random.default_rng(4).integers(0, V, 12).tolist():

@@ -7,7 +7,7 @@ once is kept for the processes to come.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -46,7 +46,7 @@ class Described(NamedTuple):
     weights: tuple[Array, ...] = ()
 
 
-def every(nodes: tuple[Node, ...] | list[Node]) -> Iterator[Node]:
+def every(nodes: Iterable[Node]) -> Iterator[Node]:
     """Nodes and those of the graphs inside them."""
     for node in nodes:
         yield node
