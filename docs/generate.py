@@ -7,17 +7,15 @@ both READMEs from benchmarks/results.
 from __future__ import annotations
 
 import dataclasses
-import io
 import json
 import math
+import os
 import re
 import sys
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
-from fabula.cli import app
+from fabula.cli import page
 from fabula.cli.keys import help_page
 from fabula.cli.pages import COMMANDS as PAGES
 from fabula.cli.plain import HELP
@@ -31,13 +29,10 @@ COMMANDS = ("", *PAGES)
 
 def commands() -> str:
     """The help page of every command."""
-    parts = ["# Commands\n\nEach page as `--help` shows it. This file is generated: `make fix` writes it anew.\n"]
-    for command in COMMANDS:
-        out = io.StringIO()
-        app.help_print([command] if command else [], console=Console(file=out, width=110, color_system=None))
-        page = "\n".join(line.rstrip() for line in out.getvalue().strip().splitlines())
-        parts.append(f"## fabula {command}".rstrip() + f"\n\n```text\n{page}\n```\n")
-    return "\n".join(parts)
+    os.environ["COLUMNS"] = "112"  # argparse leaves two of them free
+    head = "# Commands\n\nEach page as `--help` shows it. This file is generated: `make fix` writes it anew.\n"
+    pages = (f"## fabula {command}".rstrip() + f"\n\n```text\n{page(command).strip()}\n```\n" for command in COMMANDS)
+    return "\n".join((head, *pages))
 
 
 def settings() -> str:

@@ -15,7 +15,6 @@ CORE = (
     "safetensors",
     "onnxruntime",
     "onnx",
-    "cyclopts",
     "rich",
     "platformdirs",
 )

@@ -5,59 +5,39 @@ Starting it imports neither torch nor onnxruntime; each command is loaded when i
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 
-import cyclopts
-
 from fabula import processes, stopping
-from fabula.cli.options import STDIN
 from fabula.cli.pages import COMMANDS, EPILOGUE, SUMMARY
-from fabula.errors import FabulaError, LostProcessError
+from fabula.cli.parsing import Parser, call, describe, suggestion
+from fabula.errors import FabulaError, LostProcessError, UsageError
 from fabula.version import __version__
 
 BEGUN = time.perf_counter()
 """When the program started: what `--time` counts from."""
 
-app = cyclopts.App(
-    name="fabula",
-    help=SUMMARY,
-    help_epilogue=EPILOGUE,
-    help_format="plaintext",
-    version=__version__,
-    version_flags=["--version", "-V"],
-    help_flags=["--help", "-h"],
-    default_parameter=cyclopts.Parameter(show_default=False),
-    result_action="return_value",
-    suppress_keyboard_interrupt=False,  # which signal it was decides what is returned
-)
-for order, (name, page) in enumerate(COMMANDS.items()):
-    app.command(f"fabula.cli.{name}:{name}", name=name, help=page, help_epilogue="", sort_key=order)
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code and never shows a traceback without `--debug`."""
-    given = [STDIN if word == "-" else word for word in (sys.argv[1:] if arguments is None else arguments)]
+    given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
     try:
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "reconfigure"):
                 stream.reconfigure(encoding="utf-8", errors="backslashreplace")
         with stopping.leaving() if given[:1] in (["train"], ["store"]) else nullcontext():
-            code = app(given, exit_on_error=False, print_error=False)
+            code = _run(given)
         sys.stdout.flush()
     except BrokenPipeError:
         # Whoever read us has enough; keep the interpreter from complaining about it on its way out.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except cyclopts.CycloptsError as error:
-        if debug:
-            raise
-        return processes.conclude(_failed(_sentence(error), 2, given))
     except FabulaError as error:
         if debug:
             raise
@@ -70,6 +50,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         return processes.conclude(getattr(stopped, "exit_code", stopping.INTERRUPTED))
     return processes.conclude(code if isinstance(code, int) else 0)
+
+
+def _run(given: Sequence[str]) -> int:
+    """Show a page or call a command; errors: whatever it raises, UsageError if there is none of that name."""
+    name, *rest = given or ["--help"]
+    if name in ("--help", "-h"):
+        sys.stdout.write(page())
+    elif name in ("--version", "-V"):
+        sys.stdout.write(f"{__version__}\n")
+    elif name in COMMANDS:
+        return call(name, _function(name), COMMANDS[name], rest)
+    else:
+        raise UsageError(f"unknown command {name!r}{suggestion(name, COMMANDS)}: see fabula --help")
+    return 0
+
+
+def page(name: str = "") -> str:
+    """The help of a command, or of them all."""
+    if name:
+        return describe(name, _function(name), COMMANDS[name]).format_help()
+    parser = Parser("fabula", "fabula COMMAND [OPTIONS]", SUMMARY, EPILOGUE)
+    parser.add_argument("-V", "--version", action="store_true", help="Say which fabula this is.")
+    commands = parser.add_argument_group("commands")
+    for command, text in COMMANDS.items():
+        commands.add_argument(command, help=text.partition("\n")[0])
+    return parser.format_help()
+
+
+def _function(name: str) -> Callable[..., int]:
+    """What a command calls: loaded when it is."""
+    return getattr(importlib.import_module(f"fabula.cli.{name}"), name)
 
 
 def _gave_up(error: FabulaError, given: Sequence[str]) -> int:
@@ -88,12 +99,6 @@ def _failed(message: str, code: int, given: Sequence[str] = ()) -> int:
     if "--json" in given:
         sys.stdout.write(json.dumps({"error": line, "exit_code": code}, ensure_ascii=False) + "\n")
     return code
-
-
-def _sentence(error: cyclopts.CycloptsError) -> str:
-    """A parsing error as one line that says where help is."""
-    command = " ".join(getattr(error, "command_chain", None) or ())
-    return f"{str(error).strip().rstrip('.')}: see fabula {command + ' ' if command else ''}--help"
 
 
 def visible(text: str) -> str:

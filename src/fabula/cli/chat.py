@@ -7,9 +7,8 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Parameter
-
-from fabula.cli.options import Debug, Json, Quiet, Seed, Set, layered
+from fabula.cli.options import Json, Quiet, Seed, Set, layered
+from fabula.cli.parsing import Option
 
 
 def chat(
@@ -17,24 +16,23 @@ def chat(
     /,
     *,
     table: Path | None = None,
-    adopt: Annotated[bool, Parameter(negative="")] = False,
+    adopt: bool = False,
     until: str = "sentence",
-    plain: Annotated[bool, Parameter(negative="")] = False,
-    temperature: Annotated[float | None, Parameter(name=["--temperature", "-t"])] = None,
+    plain: bool = False,
+    temperature: Annotated[float | None, Option("-t")] = None,
     top_k: int | None = None,
     top_p: float | None = None,
     min_p: float | None = None,
     repetition_penalty: float | None = None,
     no_repeat: int | None = None,
     dry: float | None = None,
-    ban: Annotated[tuple[str, ...], Parameter(negative="", allow_leading_hyphen=True)] = (),
+    ban: Annotated[tuple[str, ...], Option(free=True)] = (),
     ban_letters: str | None = None,
     max_copy: int | None = None,
     seed: Seed = None,
     set_: Set = (),
     json: Json = False,
     quiet: Quiet = False,
-    debug: Debug = False,  # noqa: ARG001 - main looks for it
 ) -> int:
     """Write a story with a model, you and it in turns, on a screen of its own.
 

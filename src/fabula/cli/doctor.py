@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import sys
 
-from fabula.cli.options import Debug, Json, print_json
+from fabula.cli.options import Json, print_json
 
 
 def doctor(
     *,
     json: Json = False,
-    debug: Debug = False,  # noqa: ARG001 - main looks for it
 ) -> int:
     """Say what is installed, what this machine can do, and what is missing."""
     from fabula.diagnosis import diagnose  # noqa: PLC0415

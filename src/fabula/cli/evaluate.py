@@ -5,36 +5,31 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from cyclopts import Parameter
-
-from fabula.cli.options import Debug, Encoding, Json, Quiet, Set, layered, print_json, texts
+from fabula.cli.options import Encoding, Json, Quiet, Set, layered, print_json
 from fabula.cli.waiting import waiting
 
 if TYPE_CHECKING:
     from fabula.evaluation import Helped, Measure
-
-Flag = Annotated[bool, Parameter(negative="")]
 
 
 def evaluate(
     folder: Path,
     /,
     *paths: str,
-    mixture: Flag = False,
-    cache: Flag = False,
+    mixture: bool = False,
+    cache: bool = False,
     cache_size: int | None = None,
     cache_theta: float | None = None,
     cache_share: float | None = None,
-    dynamic: Flag = False,
+    dynamic: bool = False,
     dynamic_rate: float | None = None,
     dynamic_decay: float | None = None,
     encoding: Encoding = None,
     set_: Set = (),
     json: Json = False,
     quiet: Quiet = False,
-    debug: Debug = False,  # noqa: ARG001 - main looks for it
 ) -> int:
     """Measure how well a model foresees a text it has not learned from.
 
@@ -77,7 +72,7 @@ def evaluate(
         with waiting("fitting the n-gram model again ...", quiet=quiet):
             helps["mixture"] = fit_again(folder)
     with waiting("measuring with help, which takes longer ...", quiet=quiet or not any(helps.values())):
-        measured = api.evaluate(folder, texts(paths), layered({"text": {"encoding": encoding}}, set_), **helps)
+        measured = api.evaluate(folder, paths, layered({"text": {"encoding": encoding}}, set_), **helps)
     if json:
         print_json(measured.to_json())
         return 0

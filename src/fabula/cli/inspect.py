@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from fabula.cli.options import Debug, Encoding, Json, Quiet, Set, layered, print_json, texts
+from fabula.cli.options import Encoding, Json, Quiet, Set, layered, print_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +22,6 @@ def inspect(
     set_: Set = (),
     json: Json = False,
     quiet: Quiet = False,  # noqa: ARG001 - there is nothing to be quiet about
-    debug: Debug = False,  # noqa: ARG001 - main looks for it
 ) -> int:
     """Look at texts before learning from them: encoding, language, stories, copies, what to hope for.
 
@@ -39,7 +38,7 @@ def inspect(
     if not paths:
         raise UsageError("expected a text to look at: fabula inspect my-stories.txt")
     config = resolve(layered({"text": {"encoding": encoding}}, set_)).text
-    autopsy = inspect_library(read_library(texts(paths), config))
+    autopsy = inspect_library(read_library(paths, config))
     if json:
         print_json(autopsy.to_json())
         return 0

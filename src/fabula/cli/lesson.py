@@ -7,14 +7,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import Parameter
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table as Grid
 from rich.text import Text
 
 from fabula import cli
-from fabula.cli.options import Debug, Encoding, Json, Quiet, Seed, print_json, texts
+from fabula.cli.options import Encoding, Json, Quiet, Seed, print_json
+from fabula.cli.parsing import Option
 from fabula.errors import FabulaError, MissingExtraError
 from fabula.stopping import INTERRUPTED
 
@@ -34,17 +34,16 @@ def lesson(
     layers: int = 1,
     window: int = 3,
     iterations: int = 50_000,
-    prompt: Annotated[tuple[str, ...], Parameter(name=["--prompt", "-p"], negative="", allow_leading_hyphen=True)] = (),
+    prompt: Annotated[tuple[str, ...], Option("-p", free=True)] = (),
     tip: str | None = None,
     seeds: int = 3,
     vectors: str | None = None,
     lang: str = "en",
-    out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
+    out: Annotated[Path | None, Option("-o")] = None,
     encoding: Encoding = None,
     seed: Seed = None,
     json: Json = False,
     quiet: Quiet = False,
-    debug: Debug = False,  # noqa: ARG001 - main looks for it
 ) -> int:
     """Run the article's experiment, or one of its tips, and make a page of it.
 
@@ -75,7 +74,7 @@ def lesson(
     from fabula.pages import check_language  # noqa: PLC0415
 
     check_language(lang)
-    source = materials.read(texts((text,))[0], encoding) if text is not None else materials.fable()
+    source = materials.read(text, encoding) if text is not None else materials.fable()
     study, tips, plans, notebooks = _rooms()
     if tip is not None:
         tips.check(tip, seeds)

@@ -7,9 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import Parameter
-
-from fabula.cli.options import STDIN, Debug, Encoding, Json, Quiet, layered, print_json, texts
+from fabula.cli.options import STDIN, Encoding, Json, Quiet, layered, print_json
+from fabula.cli.parsing import Option
 
 if TYPE_CHECKING:
     from fabula.comparison import Comparison, Passage
@@ -23,13 +22,12 @@ def novelty(
     story: str,
     /,
     *,
-    source: Annotated[tuple[str, ...], Parameter(name=["--source", "-s"], negative="")] = (),
+    source: Annotated[tuple[str, ...], Option("-s")] = (),
     html: Path | None = None,
     lang: str | None = None,
     encoding: Encoding = None,
     json: Json = False,
     quiet: Quiet = False,
-    debug: Debug = False,  # noqa: ARG001 - main looks for it
 ) -> int:
     """Show what a story has copied, from where, and how that compares with what people copy.
 
@@ -74,7 +72,7 @@ def _read(story: str, config: TextConfig) -> str:
     """The text of a file or of stdin; errors: TextError."""
     from fabula.text import read_library  # noqa: PLC0415
 
-    return read_library(texts((story,)), replace(config, stories="whole")).stories[0].text
+    return read_library((story,), replace(config, stories="whole")).stories[0].text
 
 
 def _write(path: Path, page: str) -> None:

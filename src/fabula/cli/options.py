@@ -8,30 +8,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from cyclopts import Parameter
-
 from fabula import config
+from fabula.cli.parsing import Option
 
-Json = Annotated[bool, Parameter(name="--json", negative="", help="One JSON object on stdout and nothing else there.")]
-Quiet = Annotated[bool, Parameter(name=["--quiet", "-q"], negative="", help="Say nothing on stderr but errors.")]
-Debug = Annotated[bool, Parameter(name="--debug", negative="", help="Show the traceback of an error.")]
-Seed = Annotated[int | None, Parameter(name="--seed", help="Number that fixes every random choice.")]
-Set = Annotated[
-    tuple[str, ...],
-    Parameter(name="--set", negative="", help="Any other setting, as training.lr=0.002; may be given again.",
-              consume_multiple=False, n_tokens=1),
-]  # fmt: skip
-Config = Annotated[Path | None, Parameter(name="--config", help="Settings from a TOML file such as training.toml.")]
-Encoding = Annotated[str | None, Parameter(name="--encoding", help="Encoding of the texts, when the guess is wrong.")]
+Json = Annotated[bool, Option(about="One JSON object on stdout and nothing else there.")]
+Quiet = Annotated[bool, Option("-q", about="Say nothing on stderr but errors.")]
+Seed = Annotated[int | None, Option(about="Number that fixes every random choice.")]
+Set = Annotated[tuple[str, ...], Option(about="Any other setting, as training.lr=0.002; may be given again.")]
+Config = Annotated[Path | None, Option(about="Settings from a TOML file such as training.toml.")]
+Encoding = Annotated[str | None, Option(about="Encoding of the texts, when the guess is wrong.")]
 
 
-STDIN = "<standard input>"
-"""What a lone `-` becomes before parsing, which would take it for an option."""
-
-
-def texts(paths: tuple[str, ...]) -> tuple[str, ...]:
-    """Paths as the text room wants them: `-` for standard input."""
-    return tuple("-" if path == STDIN else path for path in paths)
+STDIN = "-"
+"""What stands for standard input."""
 
 
 def layered(

@@ -6,9 +6,8 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Parameter
-
-from fabula.cli.options import Debug, Json, Quiet, print_json
+from fabula.cli.options import Json, Quiet, print_json
+from fabula.cli.parsing import Option
 
 
 def report(
@@ -16,10 +15,9 @@ def report(
     /,
     *,
     lang: str | None = None,
-    out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
+    out: Annotated[Path | None, Option("-o")] = None,
     json: Json = False,
     quiet: Quiet = False,  # noqa: ARG001 - there is nothing to be quiet about
-    debug: Debug = False,  # noqa: ARG001 - main looks for it
 ) -> int:
     """Write the page of a training anew: its curves, the stories told on the way, what was chosen and why.
 

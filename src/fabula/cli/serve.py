@@ -13,9 +13,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import Parameter
-
-from fabula.cli.options import Debug, Json, Quiet, print_json
+from fabula.cli.options import Json, Quiet, print_json
+from fabula.cli.parsing import Option
 from fabula.errors import FabulaError, FolderError, MissingExtraError, UsageError
 from fabula.machine import cores
 from fabula.serve.plan import Plan, is_local
@@ -43,13 +42,12 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8000,
     home: Path = Path("fabula-studio"),
-    api_key: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
+    api_key: Annotated[str | None, Option(free=True)] = None,
     precision: str = "auto",
     workers: int = 1,
     key_file: Path | None = None,
     json: Json = False,
     quiet: Quiet = False,
-    debug: Debug = False,  # noqa: ARG001 - main looks for it
 ) -> int:
     """Write with models in a browser, or over HTTP as with OpenAI; stdout gets the address, Ctrl-C ends it.
 
@@ -63,7 +61,7 @@ def serve(
     port
         8000 when not given; 0 takes one that is free.
     home
-        Folder of the studio: drafts, texts to learn from, and what is learned on the page; made when it is needed.
+        Folder of the studio: drafts to learn from, and what is learned on the page; made when it is needed.
     api_key
         What clients must send as Authorization: Bearer KEY; the environment's FABULA_API_KEY when not given.
     precision

@@ -8,9 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import Parameter
-
-from fabula.cli.options import Config, Debug, Encoding, Json, Quiet, Set, layered, print_json, texts
+from fabula.cli.options import Config, Encoding, Json, Quiet, Set, layered, print_json
+from fabula.cli.parsing import Option
 
 if TYPE_CHECKING:
     from fabula.store import Store
@@ -18,17 +17,16 @@ if TYPE_CHECKING:
 
 def store(
     *paths: str,
-    out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
-    verify: Annotated[bool, Parameter(negative="")] = False,
+    out: Annotated[Path | None, Option("-o")] = None,
+    verify: bool = False,
     unit: str | None = None,
-    held_out: Annotated[tuple[str, ...], Parameter(name="--held-out", negative="")] = (),
+    held_out: tuple[str, ...] = (),
     processes: int | None = None,
     encoding: Encoding = None,
     config: Config = None,
     set_: Set = (),
     json: Json = False,
     quiet: Quiet = False,
-    debug: Debug = False,  # noqa: ARG001 - main looks for it
 ) -> int:
     """Write texts of any size into a folder that training reads without loading it.
 
@@ -63,7 +61,7 @@ def store(
             found = verify_store(paths[0], lambda part: bar(Progress("verifying", round(part * 1000), 1000)))
         else:
             text = resolve(layered({"text": {"unit": unit, "encoding": encoding}}, set_, config)).text
-            named = texts(paths) or text.paths
+            named = paths or text.paths
             if not named:
                 raise UsageError("expected texts to store: fabula store library/ -o my-store")
             text = replace(text, paths=named, held_out_paths=held_out or text.held_out_paths)

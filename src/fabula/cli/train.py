@@ -7,34 +7,33 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Parameter
-
 from fabula import cli, stopping
 from fabula import processes as numbers
 from fabula.cli.display import Display
-from fabula.cli.options import Config, Debug, Encoding, Json, Quiet, Seed, Set, layered, print_json, texts
+from fabula.cli.options import Config, Encoding, Json, Quiet, Seed, Set, layered, print_json
+from fabula.cli.parsing import Option
 
 
 def train(
     *paths: str,
-    out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
+    out: Annotated[Path | None, Option("-o")] = None,
     time: str | None = None,
     size: str | None = None,
     unit: str | None = None,
     epochs: float | None = None,
     steps: int | None = None,
-    held_out: Annotated[tuple[str, ...], Parameter(name="--held-out", negative="")] = (),
+    held_out: tuple[str, ...] = (),
     window: int | None = None,
     layers: int | None = None,
     cell: str | None = None,
     vectors: str | None = None,
-    prompt: Annotated[str | None, Parameter(name=["--prompt", "-p"])] = None,
+    prompt: Annotated[str | None, Option("-p", free=True)] = None,
     encoding: Encoding = None,
     seed: Seed = None,
-    force: Annotated[bool, Parameter(negative="")] = False,
-    both_ways: Annotated[bool, Parameter(negative="")] = False,
+    force: bool = False,
+    both_ways: bool = False,
     resume: Path | None = None,
-    from_: Annotated[Path | None, Parameter(name="--from")] = None,
+    from_: Path | None = None,
     report_to: str | None = None,
     processes: int | None = None,
     restarts: int | None = None,
@@ -42,7 +41,6 @@ def train(
     set_: Set = (),
     json: Json = False,
     quiet: Quiet = False,
-    debug: Debug = False,  # noqa: ARG001 - main looks for it
 ) -> int:
     """Learn from your texts and write a model folder.
 
@@ -108,7 +106,7 @@ def train(
     with display, Storing(quiet=quiet or not is_first) as storing, Reporter() as reporter:
         telling = [Journal(), display, Narrator(show=display.tell, prompt=prompt), *tracking, reporter]
         outcome = api.train(
-            texts(paths), out, size=size, held_out=held_out, force=force, both_ways=both_ways or None,
+            paths, out, size=size, held_out=held_out, force=force, both_ways=both_ways or None,
             resume=resume, from_model=from_, begun=numbers.begun(cli.BEGUN), settings=layered(flags, set_, config),
             listeners=telling if is_first else [], tell=storing,
         )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from fabula.cli.options import Debug, Json, Quiet, print_json, texts
+from fabula.cli.options import Json, Quiet, print_json
 from fabula.cli.waiting import waiting
 
 LONGEST = 256 << 20
@@ -19,7 +19,6 @@ def verify(
     model: Path | None = None,
     json: Json = False,
     quiet: Quiet = False,
-    debug: Debug = False,  # noqa: ARG001 - main looks for it
 ) -> int:
     """Write a labelled story again and say whether it is the same, bit for bit; exit code 1 when it is not.
 
@@ -36,7 +35,7 @@ def verify(
     from fabula.meeting import load as load_both  # noqa: PLC0415
     from fabula.storyteller import load  # noqa: PLC0415
 
-    text, said = part(_read(texts((story,))[0]))
+    text, said = part(_read(story))
     folder = model or Path(str(said["model"]))
     mixed = None
     if said["mixture"]:

@@ -9,10 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import Parameter
-
 from fabula.cli import visible
-from fabula.cli.options import STDIN, Debug, Json, Quiet, Seed, Set, layered, print_json
+from fabula.cli.options import STDIN, Json, Quiet, Seed, Set, layered, print_json
+from fabula.cli.parsing import Option
 from fabula.cli.waiting import waiting
 from fabula.config import resolve
 from fabula.errors import UsageError
@@ -28,34 +27,33 @@ MANY = 10_000
 
 def write(
     *folders: str,
-    prompt: Annotated[str, Parameter(name=["--prompt", "-p"], allow_leading_hyphen=True)] = "",
-    end: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
-    words: Annotated[int | None, Parameter(name=["--words", "-w"])] = None,
-    number: Annotated[int, Parameter(name=["--number", "-n"])] = 1,
-    temperature: Annotated[float | None, Parameter(name=["--temperature", "-t"])] = None,
+    prompt: Annotated[str, Option("-p", free=True)] = "",
+    end: Annotated[str | None, Option(free=True)] = None,
+    words: Annotated[int | None, Option("-w")] = None,
+    number: Annotated[int, Option("-n")] = 1,
+    temperature: Annotated[float | None, Option("-t")] = None,
     top_k: int | None = None,
     top_p: float | None = None,
     min_p: float | None = None,
     repetition_penalty: float | None = None,
     no_repeat: int | None = None,
     dry: float | None = None,
-    ban: Annotated[tuple[str, ...], Parameter(negative="", allow_leading_hyphen=True)] = (),
+    ban: Annotated[tuple[str, ...], Option(free=True)] = (),
     ban_letters: str | None = None,
-    require: Annotated[tuple[str, ...], Parameter(negative="", allow_leading_hyphen=True)] = (),
+    require: Annotated[tuple[str, ...], Option(free=True)] = (),
     max_copy: int | None = None,
     seed: Seed = None,
-    stop: Annotated[tuple[str, ...], Parameter(negative="", allow_leading_hyphen=True)] = (),
+    stop: Annotated[tuple[str, ...], Option(free=True)] = (),
     until: str | None = None,
-    mixture: Annotated[bool, Parameter(negative="")] = False,
+    mixture: bool = False,
     precision: str = "auto",
     best_of: int | None = None,
-    label: Annotated[bool, Parameter(negative="")] = False,
+    label: bool = False,
     book: int | None = None,
-    out: Annotated[Path | None, Parameter(name=["--out", "-o"])] = None,
+    out: Annotated[Path | None, Option("-o")] = None,
     set_: Set = (),
     json: Json = False,
     quiet: Quiet = False,
-    debug: Debug = False,  # noqa: ARG001 - main looks for it
 ) -> int:
     """Write a story with a model, word by word as you watch.
 
