@@ -103,10 +103,10 @@ class Plain(Rule):
     def rows_of(self, words: Sequence[str]) -> set[tuple[str, ...]]:
         return {tuple(words[start : start + self.most + 1]) for start in range(len(words) - self.most)}
 
-    def allows(self, words: Sequence[str]) -> bool:
+    def allows(self, words: list[str]) -> bool:
         return self.rows.isdisjoint(self.rows_of([*self.last, *words]))
 
-    def take(self, words: Sequence[str]) -> None:
+    def take(self, words: list[str]) -> None:
         self.last = [*self.last, *words][-self.most :]
 
 
@@ -142,7 +142,7 @@ class Heard(Banned):
         super().__init__([])
         self.words: list[str] = []
 
-    def take(self, words: Sequence[str]) -> None:
+    def take(self, words: list[str]) -> None:
         self.words += words
 
 

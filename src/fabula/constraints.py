@@ -1,5 +1,8 @@
 """What must not be written, and what must: judged by the words a unit would make; knows no network.
 
+What is called for every unit is written out plainly: between two steps of a network little of a program is left near
+the processor, and a comprehension, a `map` or a `min` is one thing more to be fetched again (docs/log.md).
+
 Words are those of the room of texts: lower case, without their marks; in scripts without spaces each character is one.
 A word that a unit leaves unfinished counts as it stands, so a story is never led to where only the forbidden goes on.
 """
@@ -14,11 +17,10 @@ import reprlib
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from operator import attrgetter
 
 from fabula.endings import LETTER, kind_of
 from fabula.errors import UsageError
-from fabula.novelty import LOST, SHORTEST, Index, run_hash, word_hash
+from fabula.novelty import LOST, SHORTEST, Index, run_hash
 from fabula.sampling import Scores
 from fabula.tokens import Tokenizer
 
@@ -28,9 +30,9 @@ LIKELY = math.log(0.02)
 LONGEST = 16
 """Words that a required phrase may have."""
 
-_FREE = attrgetter("free")
 _LETTERS = re.compile(rb"\w+")
-_PLAIN = re.compile(r"\w+", re.ASCII)
+_plain_words = re.compile(r"\w+", re.ASCII).findall
+_decoded = codecs.utf_8_decode
 
 UNKNOWN = 255
 """Words that a unit begins if nobody has looked yet, or if there are very many."""
@@ -46,11 +48,11 @@ class Rule(ABC):
     """So many words may come next whatever they are."""
 
     @abstractmethod
-    def allows(self, words: Sequence[str]) -> bool:
+    def allows(self, words: list[str]) -> bool:
         """Whether these may come next."""
 
     @abstractmethod
-    def take(self, words: Sequence[str]) -> None:
+    def take(self, words: list[str]) -> None:
         """They have come."""
 
 
@@ -62,13 +64,13 @@ class Banned(Rule):
         self._longest = max(map(len, self._phrases), default=1)
         self._last: deque[str] = deque(maxlen=self._longest - 1)
 
-    def allows(self, words: Sequence[str]) -> bool:
+    def allows(self, words: list[str]) -> bool:
         """No phrase ends with one of these."""
         line = (*self._last, *words)
         ends = range(len(self._last) + 1, len(line) + 1)
         return not any(line[max(0, end - size) : end] in self._phrases for end in ends for size in self._sizes())
 
-    def take(self, words: Sequence[str]) -> None:
+    def take(self, words: list[str]) -> None:
         """Remember as many as a phrase can span."""
         self._last.extend(words)
 
@@ -85,9 +87,9 @@ class CopyGuard(Rule):
         self._found: tuple[list[str], int] = [], SHORTEST - 1  # for words that are allowed are mostly taken then
         self.free = most - SHORTEST + 1  # as many as the longest run there may be so far has left to grow
 
-    def allows(self, words: Sequence[str]) -> bool:
+    def allows(self, words: list[str]) -> bool:
         """Whether no run grows too long with these."""
-        line, safe = [*self._last, *words], len(self._last) + self.free
+        line, safe = self._last + words, len(self._last) + self.free
         while safe < len(line):  # no run is too long that ends with one of so many
             run = self._run(line[:safe])
             if run >= self._most:
@@ -98,32 +100,36 @@ class CopyGuard(Rule):
             safe += self._most - run
         return True
 
-    def take(self, words: Sequence[str]) -> None:
+    def take(self, words: list[str]) -> None:
         """They lie behind the next ones."""
-        line = [*self._last, *words]
-        self._last, self.free = line[-self._most :], max(0, self._most - self._run(line))
+        line = self._last + words
+        run = self._run(line)
+        self._last, self.free = line[-self._most :], self._most - run if run < self._most else 0
 
     def _run(self, line: list[str]) -> int:
         """Words of the longest run that ends with these: not fewer than it has, and if more than `most` just as many.
 
         As long as the short runs that a run consists of are few, nobody need know whether they stand in one place.
         """
-        if line != self._found[0]:
-            self._found = line, self._find(line)
-        return self._found[1]
+        known, run = self._found
+        if line != known:
+            run = self._find(line)
+            self._found = line, run
+        return run
 
     def _find(self, line: list[str]) -> int:
-        length, far = SHORTEST - 1, max(0, len(line) - self._most - 1)
-        starts = range(len(line) - SHORTEST, far - 1, -1)
-        for start in starts:
-            if not self._index.has(run_hash(map(word_hash, line[start : start + SHORTEST]))):
+        if len(line) < SHORTEST or not self._index.has(run_hash(line[-SHORTEST:])):
+            return SHORTEST - 1  # as nearly always
+        length, far = SHORTEST, max(0, len(line) - self._most - 1)
+        for start in range(len(line) - SHORTEST - 1, far - 1, -1):
+            if not self._index.has(run_hash(line[start : start + SHORTEST])):
                 return length
             length += 1
         if length <= self._most:
             return length
         trail = LOST
-        for start in reversed(starts):
-            trail = self._index.go_on(trail, run_hash(map(word_hash, line[start : start + SHORTEST])))
+        for start in range(far, len(line) - SHORTEST + 1):
+            trail = self._index.go_on(trail, run_hash(line[start : start + SHORTEST]))
         return trail.longest
 
 
@@ -147,13 +153,13 @@ class Required:
         """Whether a word has not come yet."""
         return bool(self._pending)
 
-    def take(self, words: Sequence[str]) -> None:
+    def take(self, words: list[str]) -> None:
         """Words that have come, perhaps the required ones."""
         self._pending = self._without(words)
         self._last.extend(words)
 
     def due(
-        self, scores: Scores, told: int, *, after: Sequence[str], now: bool, fits: Callable[[Sequence[str]], bool]
+        self, scores: Scores, told: int, *, after: list[str], now: bool, fits: Callable[[list[str]], bool]
     ) -> list[int]:
         """The units of the word that is to come after the words `after`, or none; `now` is before a story's end."""
         pending = self._without(after)
@@ -217,7 +223,11 @@ class Constraints:
         if self._closed and any(end > len(self._word) > start for start, end, _ in self._spans(self._word + piece)):
             return False
         words = [*words, unfinished.lower()] if unfinished else words
-        return not words or all(rule.allows(words) for rule in self._rules)
+        if words:
+            for rule in self._rules:
+                if not rule.allows(words):
+                    return False
+        return True
 
     def instead(self, unit: int, scores: Scores, told: int) -> list[int]:
         """Units of a required word that come in place of the one that was drawn, mostly none.
@@ -255,7 +265,8 @@ class Constraints:
         _, self._bytes, come, self._word = self._look(unit)
         self._looked = None
         self._waiting.clear()
-        self._closed = self._required is not None and self._required.is_said(self._word.lower())
+        if self._required is not None:
+            self._closed = self._required.is_said(self._word.lower())
         if unit == self._tokenizer.end and self._word:
             come, self._word = [*come, self._word.lower()], ""
         if come:
@@ -265,8 +276,10 @@ class Constraints:
 
     def _set_free(self) -> None:
         """How many words may come whatever they are; of one that has begun nobody knows yet what it will be."""
-        free = -1 if self._needs_all else min(map(_FREE, self._rules), default=0) - bool(self._word)
-        self._free = min(free, UNKNOWN - 1)
+        free = UNKNOWN - 1 if self._rules else 0
+        for rule in self._rules:
+            free = min(free, rule.free)
+        self._free = -1 if self._needs_all else free - bool(self._word)
         self._begins = self._openings.words[self._word[-1:].isascii() and self._word[-1:].isalnum()]
 
     def _learn(self, unit: int) -> int:
@@ -278,17 +291,19 @@ class Constraints:
     def _look(self, unit: int) -> tuple[str, bytes, list[str], str]:
         """What a unit makes of the story, together with what waits, of which only now the last word is known to be
         over: the characters, the bytes of one that is not complete, the words, the one that is not."""
-        if self._looked is None or self._looked[0] != unit:
+        looked = self._looked
+        if looked is None or looked[0] != unit:
             spelled = self._bytes + self._tokenizer.spelled((*self._waiting, unit))
-            piece, used = codecs.utf_8_decode(spelled, "replace", False)
-            self._looked = unit, (piece, spelled[used:], *self._words(piece))
-        return self._looked[1]
+            piece, used = _decoded(spelled, "replace", False)
+            words, word = self._words(piece)
+            looked = self._looked = unit, (piece, spelled[used:], words, word)
+        return looked[1]
 
     def _words(self, piece: str) -> tuple[list[str], str]:
         """The words that are complete after a piece of text, and what may yet grow."""
         text = self._word + piece
         if text.isascii():  # which need no search for marks and for scripts without spaces: a third of the time
-            plain = _PLAIN.findall(text.lower())
+            plain = _plain_words(text.lower())
             return plain, plain.pop() if text[-1:].isalnum() or text[-1:] == "_" else ""
         found = list(self._spans(text))
         if not found or found[-1][1] < len(text):

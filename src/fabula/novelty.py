@@ -15,7 +15,6 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from operator import mul
 from typing import Self
 
 import numpy as np
@@ -35,7 +34,7 @@ _FACTORS = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9,
 _AT_ONCE = 1 << 20
 """Runs whose numbers are made at once: 32 MB."""
 
-_INTEGERS, _MASK = _FACTORS.tolist(), (1 << 64) - 1
+(_ONE, _TWO, _THREE, _FOUR), _MASK = _FACTORS.tolist(), (1 << 64) - 1
 
 Hashes = NDArray[np.uint64]
 
@@ -242,15 +241,17 @@ def word_hash(word: str) -> int:
     return int.from_bytes(hashlib.blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
 
 
-def run_hash(words: Iterable[int]) -> int:
-    """The number of one run, as `run_hashes` makes it, in a fraction of the time: `SHORTEST` numbers of words.
+def run_hash(words: Sequence[str]) -> int:
+    """The number of one run of `SHORTEST` words, as `run_hashes` makes it, in a fraction of the time.
 
-    >>> words = word_hashes("the cat sat down".split())
-    >>> run_hash(words.tolist()) == run_hashes(words)[0]
+    >>> words = "the cat sat down".split()
+    >>> run_hash(words) == run_hashes(word_hashes(words))[0]
     np.True_
     """
-    mixed = sum(map(mul, words, _INTEGERS)) & _MASK
-    return (mixed ^ mixed >> 29) * _INTEGERS[0] & _MASK
+    first, second, third, last = words
+    mixed = word_hash(first) * _ONE + word_hash(second) * _TWO + word_hash(third) * _THREE + word_hash(last) * _FOUR
+    mixed &= _MASK
+    return (mixed ^ mixed >> 29) * _ONE & _MASK
 
 
 def _runs(words: Hashes, inside: NDArray[np.bool_], start: int) -> Hashes:
