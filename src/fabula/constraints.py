@@ -1,7 +1,7 @@
 """What must not be written, and what must: judged by the words a unit would make; knows no network.
 
 What is called for every unit is written out plainly: between two steps of a network little of a program is left near
-the processor, and a comprehension, a `map` or a `min` is one thing more to be fetched again (docs/log.md).
+the processor, and a comprehension or a `map` is one thing more to be fetched again (docs/log.md).
 
 Words are those of the room of texts: lower case, without their marks; in scripts without spaces each character is one.
 A word that a unit leaves unfinished counts as it stands, so a story is never led to where only the forbidden goes on.
