@@ -101,15 +101,13 @@ def test_rooms_without_torch(path: Path) -> None:
     assert not any(module.split(".")[0] == "torch" for module in imports(path))
 
 
-def test_starting_to_write_loads_nothing_large() -> None:
-    """Each would take a tenth of a second or more, rich a twentieth, before the first word."""
-    large = {"torch", "onnxruntime", "onnx", "tokenizers", "rich", "fabula.text"}
-    code = f"import sys, fabula.cli.write, fabula.storyteller; print(*(sys.modules.keys() & {large}))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == ""
+LARGE = {"torch", "onnxruntime", "onnx", "tokenizers", "rich", "fabula.text"}
 
 
-def test_starting_loads_no_numbers() -> None:
-    code = "import sys, fabula.cli; print(*(sys.modules.keys() & {'numpy'}))"
+@pytest.mark.parametrize(
+    ("rooms", "large"), [("fabula.cli", {*LARGE, "numpy"}), ("fabula.cli.write, fabula.storyteller", LARGE)]
+)
+def test_starting_loads_nothing_large(rooms: str, large: set[str]) -> None:
+    code = f"import sys, {rooms}; print(*(sys.modules.keys() & {large}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""

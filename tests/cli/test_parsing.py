@@ -90,6 +90,7 @@ def test_words_become_arguments(case: str) -> None:
 WRONG = {
     "nothing": ([], "required: FOLDER"),
     "a misspelt option": (["a", "--word", "5"], "unknown option --word, did you mean --words?"),
+    "one that only others have": (["a", "--labl"], "unknown option --labl: see"),
     "an unheard-of one": (["a", "--xyzzy"], "unknown option --xyzzy: see"),
     "one that is cut short": (["a", "--wor=5"], "unknown option --wor=5"),
     "no value": (["a", "-w"], "-w/--words: expected one argument"),
@@ -105,7 +106,7 @@ def test_what_is_wrong_is_said_with_the_way_to_help(case: str) -> None:
     words, says = WRONG[case]
     CALLS.clear()
     with pytest.raises(UsageError) as wrong:
-        parsing.call("tell", tell, "Tell.", words)
+        parsing.call("tell", tell, "Tell.\n\n    fabula write a --label", words)
     assert says in str(wrong.value)
     assert str(wrong.value).endswith(": see fabula tell --help")
     assert not CALLS

@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if stopped is None:
             raise
         return processes.conclude(getattr(stopped, "exit_code", stopping.INTERRUPTED))
-    return processes.conclude(code if isinstance(code, int) else 0)
+    return processes.conclude(code)
 
 
 def _run(given: Sequence[str]) -> int:

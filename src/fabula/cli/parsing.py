@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import inspect
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, NoReturn, get_args, get_origin, get_type_hints
@@ -47,6 +46,8 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, prog: str, usage: str, description: str, epilog: str = "") -> None:
         super().__init__(prog, usage, description, epilog, formatter_class=Page, add_help=False, allow_abbrev=False)
         self.add_argument("-h", "--help", action="help", help="Show this page.")
+        self.names = ["--help", "--debug"]
+        """Long names of all options."""
         self.free: dict[str, str] = {}
         """Names of options whose values may begin with a hyphen, each with the long one."""
 
@@ -63,7 +64,7 @@ def call(name: str, function: Callable[..., int], page: str, words: Sequence[str
     except SystemExit:  # help was shown
         return 0
     if rest:
-        parser.error(_unknown(rest, parser.format_help()))
+        parser.error(_unknown(rest, parser.names))
     given = {key: tuple(value) if isinstance(value, list) else value for key, value in vars(found).items()}
     del given["debug"]  # main looks for it
     first: list[Any] = []
@@ -85,6 +86,7 @@ def describe(name: str, function: Callable[..., int], page: str) -> Parser:
         if parameter.kind is parameter.KEYWORD_ONLY:
             long = f"--{parameter.name.rstrip('_').replace('_', '-')}"
             names = [option.short, long] if option.short else [long]
+            parser.names.append(long)
             how |= {"dest": parameter.name, "default": argparse.SUPPRESS}  # the function has its own
             if kind is bool:
                 how["action"] = "store_true"
@@ -138,12 +140,12 @@ def _joined(words: Iterable[str], free: Mapping[str, str]) -> Iterator[str]:
             yield word
 
 
-def _unknown(rest: Sequence[str], page: str) -> str:
+def _unknown(rest: Sequence[str], names: Iterable[str]) -> str:
     """What is wrong with words that nothing takes."""
     wrong = next((word for word in rest if word.startswith("-")), None)
     if wrong is None:
         return f"expected nothing more, got {rest[0]!r}"
-    return f"unknown option {wrong}{suggestion(wrong, re.findall(r'--[a-z-]+', page))}"
+    return f"unknown option {wrong}{suggestion(wrong, names)}"
 
 
 def suggestion(wrong: str, right: Iterable[str]) -> str:

@@ -61,7 +61,7 @@ def serve(
     port
         8000 when not given; 0 takes one that is free.
     home
-        Folder of the studio: drafts to learn from, and what is learned on the page; made when it is needed.
+        Folder of the studio: drafts, texts to learn from, and what is learned on the page; made when it is needed.
     api_key
         What clients must send as Authorization: Bearer KEY; the environment's FABULA_API_KEY when not given.
     precision

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from fabula.cli.options import Json, Quiet, print_json
+from fabula.cli.options import STDIN, Json, Quiet, print_json
 from fabula.cli.waiting import waiting
 
 LONGEST = 256 << 20
@@ -64,7 +64,7 @@ def _read(path: str) -> str:
     from fabula.regular import read_regular  # noqa: PLC0415
 
     try:
-        data = sys.stdin.buffer.read(LONGEST) if path == "-" else read_regular(path, LONGEST)
+        data = sys.stdin.buffer.read(LONGEST) if path == STDIN else read_regular(path, LONGEST)
         return data.decode()  # line ends as they are
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
